@@ -1,0 +1,429 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/retry"
+)
+
+// driver executes the machine's effects for one campaign. One loop takes facts and timers and never
+// blocks in the store; each call to the store is a goroutine of its own, of which at most one of
+// Campaign, Renew, Proclaim and Resign, one Wait and one Observe are alive. All of them are waited for.
+type driver struct {
+	backend backend.Backend
+	key     string
+	opts    options
+	hub     *hub
+	log     *slog.Logger
+	m       *machine
+
+	ctx  context.Context //nolint:containedctx // the caller's: the driver is the campaign, and lives as long as it
+	base context.Context //nolint:containedctx // its values alone: a key is given up after ctx has ended
+
+	group     errgroup.Group
+	facts     chan message
+	resign    chan struct{}
+	leaving   chan fact
+	attention chan struct{}
+	done      chan struct{} // closed when the loop has ended
+	err       error         // what it ended with; to be read after that
+
+	// The loop's own.
+	pending       []message
+	leases        map[uint64]backend.Lease
+	term          *Term
+	cancelCall    context.CancelFunc
+	cancelWait    context.CancelFunc
+	cancelObserve context.CancelFunc
+	finished      bool
+
+	mu      sync.Mutex
+	callers map[uint64]chan error // who waits for an answer
+	lastID  uint64
+}
+
+// message is a fact with the lease that came with it.
+type message struct {
+	fact
+	lease backend.Lease
+}
+
+func newDriver(ctx context.Context, b backend.Backend, key string, value []byte, o options, r rules, h *hub) *driver {
+	// Renewals and observations have a pace of their own: their failures have other limits.
+	pace := retry.Policy{Max: min(r.ttl/pausePart, maxPause)}
+	return &driver{
+		backend:   b,
+		key:       key,
+		opts:      o,
+		hub:       h,
+		log:       o.logger.With(slog.String("key", key)),
+		m:         newMachine(r, value, o.backoff(o.policy), o.backoff(pace), o.backoff(pace)),
+		ctx:       ctx,
+		base:      context.WithoutCancel(ctx),
+		facts:     make(chan message),
+		resign:    make(chan struct{}, 1),
+		leaving:   make(chan fact, 1),
+		attention: make(chan struct{}, 1),
+		done:      make(chan struct{}),
+		leases:    make(map[uint64]backend.Lease),
+		callers:   make(map[uint64]chan error),
+	}
+}
+
+// run is the loop. It returns when the campaign is over; what is left of it then returns by itself.
+func (d *driver) run() {
+	stopped := d.ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	d.step(message{fact: fact{kind: factListeners, n: d.hub.listeners()}})
+	if d.ctx.Err() == nil {
+		d.step(message{fact: fact{kind: factStart}})
+	}
+	for !d.finished {
+		if wait, ok := d.m.wake(d.opts.now()); ok {
+			timer.Reset(wait)
+		} else {
+			timer.Stop()
+		}
+		select {
+		case f := <-d.facts:
+			d.step(f)
+		case <-timer.C:
+			d.look()
+		case <-d.resign:
+			d.step(message{fact: fact{kind: factResignAsked, err: ErrResigned}})
+		case <-d.attention:
+			d.step(message{fact: fact{kind: factListeners, n: d.hub.listeners()}})
+		case f := <-d.leaving:
+			d.step(message{fact: f})
+		case <-stopped:
+			stopped = nil
+			d.step(message{fact: fact{kind: factStopAsked, err: context.Cause(d.ctx)}})
+		}
+	}
+	for _, cancel := range []context.CancelFunc{d.cancelWait, d.cancelObserve} {
+		if cancel != nil {
+			cancel()
+		}
+	}
+}
+
+// look lets the machine look at the clocks, and tells it what only the term has seen: a clock that went
+// past the deadline and was set back since.
+func (d *driver) look() {
+	if d.term != nil && d.term.dead() {
+		d.step(message{fact: fact{kind: factExpired, seq: d.term.number}})
+		return
+	}
+	d.step(message{fact: fact{kind: factTick}})
+}
+
+func (d *driver) step(f message) {
+	d.pending = append(d.pending, f)
+	for len(d.pending) > 0 {
+		f := d.pending[0]
+		d.pending = d.pending[1:]
+		if f.lease != nil {
+			d.leases[f.seq] = f.lease
+		}
+		for _, e := range d.m.step(d.opts.now(), f.fact) {
+			d.execute(e)
+		}
+	}
+	d.pending = nil
+}
+
+// post hands a fact to the loop. After the campaign's end nobody needs it.
+func (d *driver) post(m message) {
+	select {
+	case d.facts <- m:
+	case <-d.done:
+	}
+}
+
+func (d *driver) execute(e effect) {
+	switch e.kind {
+	case effectCampaign:
+		d.campaign(e)
+	case effectAbort:
+		d.cancelCall()
+	case effectRenew, effectProclaim, effectRelease:
+		d.call(e)
+	case effectDiscard:
+		d.discard(e.term)
+	case effectWait:
+		d.wait(e)
+	case effectBegin:
+		d.begin(e)
+	case effectInstall:
+		if d.term != nil && d.term.number == e.term {
+			d.term.install(e.grant, e.plan)
+		}
+	case effectCancel:
+		d.term.cancel(e.err)
+	case effectOver:
+		d.over(e.term)
+	case effectAwait:
+		d.await(e.term)
+	case effectObserve:
+		d.observe(e.seq)
+	case effectObserveStop:
+		d.cancelObserve()
+	case effectPublish:
+		d.publish(e.event)
+	case effectAmend:
+		d.hub.amend(d.term, e.value)
+	case effectAnswer:
+		d.answer(e.id, e.err)
+	case effectReport:
+		d.log.WarnContext(d.base, e.text, slog.Any("err", e.err))
+	case effectFinish:
+		d.finished, d.err = true, e.err
+	case effectCount:
+	}
+}
+
+// campaign stands until the key is won or the candidacy fails.
+func (d *driver) campaign(e effect) {
+	ctx, cancel := context.WithCancel(d.base)
+	d.cancelCall = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		lease, err := d.backend.Campaign(ctx, d.key, e.value)
+		if err != nil {
+			d.post(message{fact: fact{kind: factFailed, seq: e.seq, err: err, class: classify(err)}})
+			return nil
+		}
+		d.post(message{
+			fact:  fact{kind: factWon, seq: e.seq, token: lease.Token(), grant: lease.Grant()},
+			lease: lease,
+		})
+		return nil
+	})
+}
+
+// call makes one bounded call on the lease of a term. A call that hangs costs one attempt.
+func (d *driver) call(e effect) {
+	lease := d.leases[e.term]
+	ctx, cancel := context.WithTimeout(d.base, e.bound)
+	d.cancelCall = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		f := fact{seq: e.seq}
+		switch e.kind { //nolint:exhaustive // the three that execute sends here
+		case effectRenew:
+			f.kind = factRenewed
+			if f.grant, f.err = lease.Renew(ctx); f.err != nil {
+				f.kind = factRenewFailed
+			}
+		case effectProclaim:
+			f.kind, f.err = factProclaimed, lease.Proclaim(ctx, e.value)
+		case effectRelease:
+			f.kind, f.err = factReleased, lease.Resign(ctx)
+		}
+		f.class = classify(f.err)
+		d.post(message{fact: f})
+		return nil
+	})
+}
+
+// discard gives back a lease that nobody waits for.
+func (d *driver) discard(number uint64) {
+	lease := d.leases[number]
+	delete(d.leases, number)
+	if lease == nil {
+		return
+	}
+	d.group.Go(func() error {
+		ctx, cancel := context.WithTimeout(d.base, d.m.rules.release)
+		defer cancel()
+		if err := lease.Resign(ctx); err != nil {
+			d.log.WarnContext(d.base, "a key won too late could not be given up; it expires within its TTL", slog.Any("err", err))
+		}
+		return nil
+	})
+}
+
+func (d *driver) wait(e effect) {
+	lease := d.leases[e.term]
+	ctx, cancel := context.WithCancel(d.base)
+	d.cancelWait = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		f := fact{kind: factWaitFailed, seq: e.seq}
+		f.err = lease.Wait(ctx)
+		if ctx.Err() != nil {
+			return nil // no longer asked
+		}
+		switch f.class = classify(f.err); f.class {
+		case classLost:
+			f.kind = factLost
+		case classClosed:
+			f.kind = factClosed
+		case classPassing, classDenied, classPermanent:
+		}
+		select {
+		case d.facts <- message{fact: f}:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+}
+
+// observe reports who leads until it fails or is stopped.
+func (d *driver) observe(seq uint64) {
+	ctx, cancel := context.WithCancel(d.base)
+	d.cancelObserve = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		f := fact{kind: factObserveFailed, seq: seq, err: errObserveEnded}
+		for l, err := range d.backend.Observe(ctx, d.key) {
+			if err != nil {
+				f.err = err
+				break
+			}
+			select {
+			case d.facts <- message{fact: fact{kind: factObserved, seq: seq, leader: l}}:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		select {
+		case d.facts <- message{fact: f}:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+}
+
+var errObserveEnded = errors.New("the backend ended the observation without a reason")
+
+func (d *driver) begin(e effect) {
+	t := newTerm(d.ctx, d.opts.now, e.token, e.grant, e.plan)
+	t.number = e.term
+	t.confirm = func(ctx context.Context) error { return d.ask(ctx, fact{kind: factConfirmAsked}) }
+	d.term = t
+}
+
+func (d *driver) over(number uint64) {
+	if d.cancelWait != nil {
+		d.cancelWait()
+		d.cancelWait = nil
+	}
+	if d.term != nil && d.term.number == number {
+		d.term.span.Store(nil)
+	}
+}
+
+// await reports when the term's work has returned.
+func (d *driver) await(number uint64) {
+	returned := message{fact: fact{kind: factWorkReturned, seq: number}}
+	if d.term.work.drain(func() { d.post(returned) }) {
+		d.pending = append(d.pending, returned)
+	}
+}
+
+func (d *driver) publish(n notice) {
+	r := record{state: n.state, leader: n.leader, err: n.err, retryIn: n.retryIn, at: n.at.Wall()}
+	switch {
+	case n.term != 0:
+		r.term, r.ctx = d.term, d.term.ctx
+	default:
+		r.ctx, r.cancel = context.WithCancelCause(d.ctx)
+	}
+	if n.ends != 0 {
+		r.ends = d.term
+	}
+	level := slog.LevelDebug
+	if n.state == StateErrored {
+		level = slog.LevelWarn
+	}
+	d.log.Log(d.base, level, "election: "+n.state.String(),
+		slog.Uint64("token", n.leader.Token), slog.Any("err", n.err), slog.Duration("retry_in", n.retryIn))
+	d.hub.publish(r)
+}
+
+// ask hands a wish to the machine and waits for its answer.
+func (d *driver) ask(ctx context.Context, f fact) error {
+	answer := make(chan error, 1)
+	d.mu.Lock()
+	d.lastID++
+	f.id = d.lastID
+	d.callers[f.id] = answer
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		delete(d.callers, f.id)
+		d.mu.Unlock()
+	}()
+	select {
+	case d.facts <- message{fact: f}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-d.done:
+		return ErrNotLeading
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-d.done:
+		return ErrNotLeading
+	}
+}
+
+func (d *driver) answer(id uint64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c, ok := d.callers[id]; ok {
+		c <- err // of capacity 1, and answered once
+	}
+}
+
+// leave asks for the end of the campaign; hurry bounds the release to one try.
+func (d *driver) leave(hurry bool) {
+	f := fact{kind: factStopAsked, err: ErrResigned}
+	if hurry {
+		f.n = 1
+	}
+	select {
+	case d.leaving <- f:
+	default:
+	}
+}
+
+// returned tells the loop that lead has returned, in the order in which things happened: a context that
+// had ended by then ended first.
+func (d *driver) returned(t *Term, err error) {
+	if d.ctx.Err() != nil {
+		d.post(message{fact: fact{kind: factStopAsked, err: context.Cause(d.ctx)}})
+	}
+	if t.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Cause(t.ctx))) {
+		err = nil // the context's own error tells nothing new
+	}
+	d.post(message{fact: fact{kind: factLeadReturned, seq: t.number, err: err}})
+}
+
+// classify tells the machine what kind of error a store gave.
+func classify(err error) class {
+	switch {
+	case errors.Is(err, backend.ErrLost):
+		return classLost
+	case errors.Is(err, backend.ErrClosed):
+		return classClosed
+	case errors.Is(err, backend.ErrDenied):
+		return classDenied
+	case retry.IsPermanent(err):
+		return classPermanent
+	default:
+		return classPassing
+	}
+}
