@@ -1,0 +1,311 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/retry"
+)
+
+// grace is how long the write of a candidate's record may go on after its caller has gone, so that the
+// answer usually still tells what is to be removed.
+const grace = time.Second
+
+// Campaign stands for key with value announced, and blocks until it is won or fails. See
+// [backend.Backend] for the contract; what is etcd's own:
+//
+// Candidates queue in the order in which their records were created, together with those that use
+// package concurrency or etcdctl on the same prefix. Each watches the record before its own, and its
+// own, so that one resignation wakes one candidate. A keep-alive every third of the TTL keeps the
+// session; a look at the queue once per TTL is there in case that a watch fell silent.
+//
+// Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueSize bytes, a
+// refused login, or a client that was closed; an ErrDenied when a right is missing. Everything else
+// passes, the loss of the session included: the next Campaign makes a new session, and is a new candidacy
+// at the end of the queue. After every error the record was removed in one bounded try, or will be before
+// key is campaigned for again. Campaign is safe for concurrent use and does not keep value.
+func (b *Backend) Campaign(ctx context.Context, key string, value []byte) (backend.Lease, error) {
+	if err := backend.ValidateKey(key); err != nil {
+		return nil, err
+	}
+	c, err := b.stand(ctx, key, value)
+	if err != nil {
+		return nil, b.wrap("campaign", key, err)
+	}
+	return &Lease{b: b, c: c, won: c.grant}, nil
+}
+
+// stand is Campaign without the names in its errors.
+func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candidacy, error) {
+	if err := validateValue(value); err != nil {
+		return nil, err
+	}
+	ctx, leave, err := b.enter(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	c, err := b.reserve(key)
+	if err != nil {
+		return nil, err
+	}
+	w := &waiter{b: b, c: c}
+	err = w.win(ctx, value)
+	if err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		c.leads, c.grant = true, c.session.grant
+		return c, nil
+	}
+	b.withdraw(context.WithoutCancel(ctx), c)
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	return nil, err
+}
+
+// reserve makes the candidacy for key, unless there is one. A term that was left to run out, and has,
+// makes room.
+func (b *Backend) reserve(key string) (*candidacy, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.standing[key]; c != nil {
+		if !c.leads || !over(backend.Now(), c.grant) {
+			return nil, backend.ErrBusy
+		}
+		b.give(c, c.grant.Sent)
+	}
+	c := &candidacy{key: key}
+	b.standing[key] = c
+	return c, nil
+}
+
+// withdraw gives c up, with one bounded try to remove its record. What remains is remembered by give.
+func (b *Backend) withdraw(ctx context.Context, c *candidacy) {
+	b.mu.Lock()
+	b.give(c, backend.Now())
+	s, written := c.session, c.written
+	b.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if written {
+		// The caller has the error that led here. What remains is remembered.
+		_ = b.remove(ctx, c)
+	}
+	b.settle(ctx, s)
+}
+
+// waiter is a candidacy on its way to the front of the queue.
+type waiter struct {
+	b *Backend
+	c *candidacy
+
+	own     clientv3.WatchChan // of the candidate's own record, from its first wait on
+	stopOwn context.CancelFunc
+}
+
+// win writes the record and returns nil when it was seen in the store as the first of its key.
+func (w *waiter) win(ctx context.Context, value []byte) error {
+	if err := w.b.tidy(ctx, w.c.key); err != nil {
+		return err
+	}
+	if err := w.b.join(ctx, w.c); err != nil {
+		return err
+	}
+	place, err := w.enlist(ctx, value)
+	if err != nil {
+		return err
+	}
+	defer w.unwatch()
+	for !place.first {
+		if err := w.follow(ctx, place); err != nil {
+			return err
+		}
+		if place, err = w.look(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place is where a candidate stood in the queue at a revision of the store.
+type place struct {
+	first bool   // nobody was before it
+	ahead string // the record right before its own
+	at    int64
+}
+
+// enlist creates the record. One transaction writes it and reads who was there before, so that on a free
+// key the answer is already the win.
+func (w *waiter) enlist(ctx context.Context, value []byte) (place, error) {
+	b, c := w.b, w.c
+	// A write that is broken off may or may not have happened; so the caller's leaving does not break it
+	// off at once.
+	patient, cancel := lingering(ctx, grace)
+	defer cancel()
+	b.mu.Lock()
+	c.written = true
+	b.mu.Unlock()
+	var resp *clientv3.TxnResponse
+	err := b.request(patient, func(ctx context.Context) (err error) {
+		resp, err = b.client.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(c.path), "=", 0)).
+			Then(clientv3.OpPut(c.path, string(value), clientv3.WithLease(c.session.id)),
+				clientv3.OpGet(prefix(c.key), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1+nestedAllowance),
+					clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))).
+			Commit()
+		return err
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err != nil:
+		c.written = !b.refused(c.session, err)
+		c.session.spent = c.session.spent || c.written
+		return place{}, err
+	case !resp.Succeeded:
+		// A record under our own lease that this candidacy did not write is not inherited: its term, or
+		// its queueing, may long be over. Another session is clear of it.
+		c.session.spent = true
+		return place{}, errors.New("the session's record exists already")
+	}
+	c.rev = resp.Header.Revision
+	return w.place(resp.Responses[1].GetResponseRange(), resp.Header.Revision), nil
+}
+
+// refused reports whether err proves that the write did not happen, nor will. b.mu must be held.
+func (b *Backend) refused(s *session, err error) bool {
+	err = b.classify(err)
+	if errors.Is(err, errSessionLost) {
+		b.bury(s)
+	}
+	return s.over || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied)
+}
+
+// look reads the candidate's place, on the condition that its record is still there: waiting that ended
+// proves nothing about it.
+func (w *waiter) look(ctx context.Context) (place, error) {
+	b, c := w.b, w.c
+	for limit := int64(nestedAllowance); ; limit = 0 {
+		var resp *clientv3.TxnResponse
+		err := b.request(ctx, func(ctx context.Context) (err error) {
+			resp, err = b.client.Txn(ctx).
+				If(clientv3.Compare(clientv3.CreateRevision(c.path), "=", c.rev)).
+				Then(ahead(c.key, c.rev, limit)).
+				Commit()
+			return err
+		})
+		if err != nil {
+			return place{}, err
+		}
+		if !resp.Succeeded {
+			return place{}, w.vanished()
+		}
+		found := resp.Responses[0].GetResponseRange()
+		if p := w.place(found, resp.Header.Revision); p.first || p.ahead != "" {
+			return p, nil
+		}
+	}
+}
+
+// place reads a place from an answer that lists records from the newest to the oldest. Where it lists
+// none that counts and there are more, place is neither first nor behind anybody.
+func (w *waiter) place(found *etcdRange, at int64) place {
+	if kv := first(w.c.key, w.c.path, found.Kvs); kv != nil {
+		return place{ahead: string(kv.Key), at: at}
+	}
+	return place{first: !found.More, at: at}
+}
+
+// vanished notes that the record is gone, and so nothing is left to remove.
+func (w *waiter) vanished() error {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	w.c.written = false
+	return errRecordGone
+}
+
+// follow waits until the queue should be looked at again: because the record ahead was deleted, or a
+// watch was compacted, or all was silent for a TTL. It keeps the session alive meanwhile.
+func (w *waiter) follow(ctx context.Context, p place) error {
+	if p.ahead == "" {
+		return nil
+	}
+	b, s := w.b, w.c.session
+	predecessor, stop, err := b.watch(ctx, p.ahead, clientv3.WithRev(p.at+1))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if w.own == nil {
+		if w.own, w.stopOwn, err = b.watch(ctx, w.c.path, clientv3.WithRev(p.at+1)); err != nil {
+			return err
+		}
+	}
+	silence := time.NewTimer(b.ttl)
+	defer silence.Stop()
+	pulse := newPulse(b, s)
+	defer pulse.stop()
+	for {
+		select {
+		case resp, ok := <-predecessor:
+			if again, err := watched(ctx, resp, ok); again || err != nil {
+				return err
+			}
+			if deleted(resp) {
+				return nil
+			}
+		case resp, ok := <-w.own:
+			again, err := watched(ctx, resp, ok)
+			if again {
+				w.unwatch()
+			}
+			if again || err != nil {
+				return err
+			}
+			if deleted(resp) {
+				return nil // look says what became of it
+			}
+		case <-pulse.due():
+			pulse.send(ctx)
+		case <-pulse.answered():
+			if err := pulse.check(); err != nil {
+				return err
+			}
+		case <-s.lost:
+			return errSessionLost
+		case <-silence.C:
+			return nil
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
+}
+
+func (w *waiter) unwatch() {
+	if w.own != nil {
+		w.stopOwn()
+		w.own, w.stopOwn = nil, nil
+	}
+}
+
+// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
+func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d, cancel)
+		context.AfterFunc(lasting, func() { timer.Stop() })
+	})
+	return lasting, func() {
+		stop()
+		cancel()
+	}
+}

@@ -1,0 +1,228 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+
+	"github.com/hustings-go/hustings/backend"
+)
+
+// Lease is one term of one key: the record that its candidacy created, first in the queue of its key.
+// See [backend.Lease] for the contract.
+type Lease struct {
+	b   *Backend
+	c   *candidacy
+	won backend.Grant
+}
+
+// Token returns the create revision of the record. It grows from leader to leader, because leaders are
+// served in the order of their create revisions; and across deletion, because revisions count all
+// writes to the cluster. It does not block.
+func (l *Lease) Token() uint64 { return uint64(l.c.rev) }
+
+// Grant returns the promise that stood when the key was won: the latest keep-alive of the session, up to
+// a third of the TTL old, or the lease's own beginning. It does not block.
+func (l *Lease) Grant() backend.Grant { return l.won }
+
+// Renew keeps the session alive and then reads the record. The keep-alive is shared: a renewal finds one
+// in the air and waits for it, or takes the answer to one that was sent since this term's last renewal and
+// less than a sixth of the TTL ago; the Grant says when it was sent. It makes at most two requests,
+// each bounded; ErrLost comes from reading the record, never from the keep-alive alone.
+func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
+	grant, err := l.renew(ctx)
+	if err != nil {
+		return backend.Grant{}, l.b.wrap("renew", l.c.key, err)
+	}
+	return grant, nil
+}
+
+func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
+	if err := l.forfeit(ctx); err != nil {
+		return backend.Grant{}, err
+	}
+	b, c, s := l.b, l.c, l.c.session
+	b.mu.Lock()
+	var air *flight
+	if s.grant.Sent.Since(c.grant.Sent) <= 0 || !s.fresh(backend.Now()) {
+		air = b.renewal(ctx, s)
+	}
+	b.mu.Unlock()
+	var renewed error
+	if air != nil {
+		renewed = b.await(ctx, &s.renewing, air)
+	}
+	if renewed != nil && !errors.Is(renewed, rpctypes.ErrLeaseNotFound) {
+		return backend.Grant{}, renewed
+	}
+	if _, err := l.prove(ctx); err != nil {
+		return backend.Grant{}, err
+	}
+	if renewed != nil {
+		return backend.Grant{}, renewed
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.gone {
+		return backend.Grant{}, backend.ErrLost
+	}
+	c.grant = s.grant
+	return c.grant, nil
+}
+
+// forfeit answers for a term that is over by its own clock or was given up already: what it needs is to
+// be gone from the store, and then it is lost.
+func (l *Lease) forfeit(ctx context.Context) error {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	if !c.gone && over(backend.Now(), c.grant) {
+		b.give(c, c.grant.Sent)
+	}
+	gone := c.gone
+	b.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	if err := b.remove(ctx, c); err != nil {
+		return err
+	}
+	b.settle(ctx, c.session)
+	return backend.ErrLost
+}
+
+// prove reads the record and returns the revision at which it was still this term's own, or ErrLost. The
+// read is linearizable.
+func (l *Lease) prove(ctx context.Context) (at int64, _ error) {
+	var resp *clientv3.GetResponse
+	err := l.b.request(ctx, func(ctx context.Context) (err error) {
+		resp, err = l.b.client.Get(ctx, l.c.path, clientv3.WithKeysOnly())
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != l.c.rev {
+		l.ended(ctx)
+		return 0, backend.ErrLost
+	}
+	return resp.Header.Revision, nil
+}
+
+// ended notes that the record is known to be gone.
+func (l *Lease) ended(ctx context.Context) {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	c.written = false
+	b.give(c, backend.Now())
+	delete(c.session.leftovers, c)
+	b.mu.Unlock()
+	b.settle(context.WithoutCancel(ctx), c.session)
+}
+
+// Wait watches the record, which goes with the session's lease when that expires, and makes no other
+// requests. It reads the record before and after, so that ErrLost is never a stale watch's word.
+func (l *Lease) Wait(ctx context.Context) error {
+	return l.b.wrap("wait", l.c.key, l.wait(ctx))
+}
+
+func (l *Lease) wait(ctx context.Context) error {
+	ctx, leave, err := l.b.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for {
+		at, err := l.prove(ctx)
+		if ctx.Err() != nil {
+			return ended(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.watch(ctx, at); err != nil {
+			return err
+		}
+	}
+}
+
+// watch returns nil when the record should be read again.
+func (l *Lease) watch(ctx context.Context, at int64) error {
+	own, stop, err := l.b.watch(ctx, l.c.path, clientv3.WithRev(at+1))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for {
+		select {
+		case resp, ok := <-own:
+			if again, err := watched(ctx, resp, ok); again || err != nil {
+				return err
+			}
+			if deleted(resp) {
+				return nil
+			}
+		case <-l.c.session.lost:
+			if _, err := l.prove(ctx); err != nil {
+				return err
+			}
+			return errSessionLost
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
+}
+
+// Proclaim writes value to the record, on the condition that it is still this term's own. It makes one
+// bounded request; after an error the value may or may not have been written, and it may be tried again.
+// Values of more than MaxValueSize bytes are refused with a permanent error. It does not keep value.
+func (l *Lease) Proclaim(ctx context.Context, value []byte) error {
+	if err := l.proclaim(ctx, value); err != nil {
+		return l.b.wrap("proclaim", l.c.key, err)
+	}
+	return nil
+}
+
+func (l *Lease) proclaim(ctx context.Context, value []byte) error {
+	if err := validateValue(value); err != nil {
+		return err
+	}
+	if err := l.forfeit(ctx); err != nil {
+		return err
+	}
+	err := l.b.request(ctx, func(ctx context.Context) error {
+		return l.b.election(l.c, l.c.rev).Proclaim(ctx, string(value))
+	})
+	switch {
+	case errors.Is(err, concurrency.ErrElectionNotLeader):
+		// The transaction compared the create revision of the record, and it was another's or none.
+		l.ended(ctx)
+		return backend.ErrLost
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		if _, lost := l.prove(ctx); lost != nil {
+			return lost
+		}
+		return err
+	default:
+		return err
+	}
+}
+
+// Resign deletes the record on the condition that it is still this term's own. It makes one bounded
+// request; after Close, the last one on the session also revokes its lease. After an error the term is
+// given up all the same: the record is not kept alive beyond a TTL and is removed before this Backend
+// campaigns for the key again.
+func (l *Lease) Resign(ctx context.Context) error {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	b.give(c, backend.Now())
+	b.mu.Unlock()
+	if err := b.remove(ctx, c); err != nil {
+		b.settle(ctx, c.session)
+		return b.wrap("resign", c.key, err)
+	}
+	b.settle(context.WithoutCancel(ctx), c.session)
+	return nil
+}
