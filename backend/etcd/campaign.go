@@ -126,10 +126,7 @@ func (w *waiter) win(ctx context.Context, value []byte) error {
 	}
 	defer w.unwatch()
 	for !place.first {
-		if err := w.follow(ctx, place); err != nil {
-			return err
-		}
-		if place, err = w.look(ctx); err != nil {
+		if place, err = w.follow(ctx, place); err != nil {
 			return err
 		}
 	}
@@ -233,21 +230,21 @@ func (w *waiter) vanished() error {
 	return errRecordGone
 }
 
-// follow waits until the queue should be looked at again: because the record ahead was deleted, or a
-// watch was compacted, or all was silent for a TTL. It keeps the session alive meanwhile.
-func (w *waiter) follow(ctx context.Context, p place) error {
+// follow waits until the candidate's place is another than p, and keeps the session alive meanwhile. What
+// wakes it, a deletion or a TTL of silence, is a hint only: the place is always read.
+func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 	if p.ahead == "" {
-		return nil
+		return w.look(ctx)
 	}
 	b, s := w.b, w.c.session
 	predecessor, stop, err := b.watch(ctx, p.ahead, clientv3.WithRev(p.at+1))
 	if err != nil {
-		return err
+		return place{}, err
 	}
 	defer stop()
 	if w.own == nil {
 		if w.own, w.stopOwn, err = b.watch(ctx, w.c.path, clientv3.WithRev(p.at+1)); err != nil {
-			return err
+			return place{}, err
 		}
 	}
 	silence := time.NewTimer(b.ttl)
@@ -257,35 +254,40 @@ func (w *waiter) follow(ctx context.Context, p place) error {
 	for {
 		select {
 		case resp, ok := <-predecessor:
-			if again, err := watched(ctx, resp, ok); again || err != nil {
-				return err
+			again, err := watched(ctx, resp, ok)
+			if err != nil {
+				return place{}, err
 			}
-			if deleted(resp) {
-				return nil
+			if again || deleted(resp) {
+				return w.look(ctx)
 			}
 		case resp, ok := <-w.own:
 			again, err := watched(ctx, resp, ok)
+			if err != nil {
+				return place{}, err
+			}
 			if again {
 				w.unwatch()
 			}
-			if again || err != nil {
-				return err
-			}
-			if deleted(resp) {
-				return nil // look says what became of it
+			if again || deleted(resp) {
+				return w.look(ctx)
 			}
 		case <-pulse.due():
 			pulse.send(ctx)
 		case <-pulse.answered():
 			if err := pulse.check(); err != nil {
-				return err
+				return place{}, err
 			}
 		case <-s.lost:
-			return errSessionLost
+			return place{}, errSessionLost
 		case <-silence.C:
-			return nil
+			now, err := w.look(ctx)
+			if err != nil || now.first || now.ahead != p.ahead {
+				return now, err
+			}
+			silence.Reset(b.ttl)
 		case <-ctx.Done():
-			return ended(ctx)
+			return place{}, ended(ctx)
 		}
 	}
 }

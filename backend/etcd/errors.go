@@ -46,6 +46,8 @@ func (b *Backend) classify(err error) error {
 		return false
 	}
 	switch {
+	case errors.Is(err, backend.ErrLost), errors.Is(err, backend.ErrClosed), errors.Is(err, backend.ErrBusy):
+		return err
 	case is(rpctypes.ErrPermissionDenied), status.Code(err) == codes.PermissionDenied:
 		return fmt.Errorf("%w: %w", backend.ErrDenied, err)
 	case is(rpctypes.ErrAuthFailed, rpctypes.ErrAuthNotEnabled, rpctypes.ErrUserNotFound, rpctypes.ErrInvalidAuthMgmt,

@@ -1,12 +1,9 @@
 package etcd
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
-// flight is one request in the air that several callers wait for. It ends when it is answered, at its
-// bound, or when its last caller has gone: one caller's cancelled context costs the others nothing, and
+// flight is one request in the air that several callers wait for. It ends when it is answered, or when its
+// last caller has gone: one caller's cancelled context costs the others nothing, and
 // no goroutine is left behind by callers that have gone.
 type flight struct {
 	cancel  context.CancelFunc
@@ -15,14 +12,14 @@ type flight struct {
 	callers int // guarded by Backend.mu
 }
 
-// board joins the flight in slot, or starts one there that runs do. b.mu must be held. Each board is
-// followed by one leave.
-func (b *Backend) board(ctx context.Context, slot **flight, bound time.Duration, do func(context.Context) error) *flight {
+// board joins the flight in slot, or starts one there that runs do, which must bound itself. b.mu must be
+// held. Each board is followed by one leave.
+func (b *Backend) board(ctx context.Context, slot **flight, do func(context.Context) error) *flight {
 	if f := *slot; f != nil {
 		f.callers++
 		return f
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{cancel: cancel, done: make(chan struct{}), callers: 1}
 	*slot = f
 	go func() {

@@ -60,7 +60,7 @@ func (b *Backend) join(ctx context.Context, c *candidacy) error {
 		b.prune()
 		s := b.current
 		if s == nil {
-			f := b.board(ctx, &b.opening, b.bound, b.open)
+			f := b.board(ctx, &b.opening, b.open)
 			b.mu.Unlock()
 			if err := b.await(ctx, &b.opening, f); err != nil {
 				return err
@@ -143,7 +143,7 @@ func (b *Backend) renewal(ctx context.Context, s *session) *flight {
 	if s.renewing == nil {
 		s.attempted = backend.Now()
 	}
-	return b.board(ctx, &s.renewing, b.bound, func(ctx context.Context) error { return b.keepAlive(ctx, s) })
+	return b.board(ctx, &s.renewing, func(ctx context.Context) error { return b.keepAlive(ctx, s) })
 }
 
 // keepAlive renews the lease of s once, unless something stands on it that must not be kept alive and

@@ -1,0 +1,153 @@
+package etcd_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/etcd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must come.
+const patience = 60 * time.Second
+
+// connect makes a client of its own, closed at the end of the test, after what was registered later.
+func connect(t testing.TB, endpoints []string, opts ...func(*clientv3.Config)) *clientv3.Client {
+	t.Helper()
+	config := clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
+	for _, opt := range opts {
+		opt(&config)
+	}
+	client, err := clientv3.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// open makes a Backend on client, closed at the end of the test.
+func open(t testing.TB, client *clientv3.Client, opts ...etcd.Option) *etcd.Backend {
+	t.Helper()
+	b, err := etcd.New(client, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return b
+}
+
+// within returns a context for what must come.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// win campaigns for key and must get it.
+func win(t testing.TB, b *etcd.Backend, key, value string) backend.Lease {
+	t.Helper()
+	l, err := b.Campaign(within(t), key, []byte(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// outcome is what a Campaign ended with.
+type outcome struct {
+	lease backend.Lease
+	err   error
+}
+
+// campaign stands for key beside the test, until ctx or the test ends.
+func campaign(t testing.TB, ctx context.Context, b *etcd.Backend, key, value string) <-chan outcome {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	result := make(chan outcome, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l, err := b.Campaign(ctx, key, []byte(value))
+		result <- outcome{l, err}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return result
+}
+
+// receive returns what comes from ch, and fails the test if nothing does.
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("%s: nothing came within %v", what, patience)
+		panic("not reached")
+	}
+}
+
+// records returns the keys below prefix, first come first, waiting until there are n of them.
+func records(t testing.TB, client *clientv3.Client, prefix string, n int) []string {
+	t.Helper()
+	ctx := within(t)
+	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)}
+	resp, err := client.Get(ctx, prefix, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(resp.Header.Revision+1))
+	for len(resp.Kvs) != n {
+		if _, ok := <-changes; !ok {
+			t.Fatalf("%d records below %s, want %d", len(resp.Kvs), prefix, n)
+		}
+		if resp, err = client.Get(ctx, prefix, opts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := make([]string, 0, n)
+	for _, kv := range resp.Kvs {
+		keys = append(keys, string(kv.Key))
+	}
+	return keys
+}
+
+// counter counts the requests of clients that were made with it: calls, and streams opened.
+type counter struct {
+	all, keepAlives atomic.Int64
+}
+
+func (c *counter) count(config *clientv3.Config) {
+	note := func(method string) {
+		c.all.Add(1)
+		if method == "/etcdserverpb.Lease/LeaseKeepAlive" {
+			c.keepAlives.Add(1)
+		}
+	}
+	config.DialOptions = append(config.DialOptions,
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			note(method)
+			return invoker(ctx, method, req, reply, cc, opts...)
+		}),
+		grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			note(method)
+			return streamer(ctx, desc, cc, method, opts...)
+		}))
+}
