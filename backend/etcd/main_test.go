@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -129,9 +130,35 @@ func records(t testing.TB, client *clientv3.Client, prefix string, n int) []stri
 	return keys
 }
 
-// counter counts the requests of clients that were made with it: calls, and streams opened.
+// counter counts the requests of clients that were made with it: calls, and streams opened; and, apart,
+// the watches that the server confirmed.
 type counter struct {
 	all, keepAlives atomic.Int64
+	watches         chan struct{} // one element for each, if not nil
+}
+
+// countWatches makes a counter that tells of every watch that was confirmed.
+func countWatches() *counter { return &counter{watches: make(chan struct{}, 1024)} }
+
+// watched waits for n more watches.
+func (c *counter) watched(t testing.TB, n int) {
+	t.Helper()
+	for range n {
+		receive(t, "a watch", c.watches)
+	}
+}
+
+type watchStream struct {
+	grpc.ClientStream
+	created chan<- struct{}
+}
+
+func (s *watchStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if resp, ok := m.(*etcdserverpb.WatchResponse); ok && err == nil && resp.Created {
+		s.created <- struct{}{}
+	}
+	return err
 }
 
 func (c *counter) count(config *clientv3.Config) {
@@ -148,6 +175,10 @@ func (c *counter) count(config *clientv3.Config) {
 		}),
 		grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 			note(method)
-			return streamer(ctx, desc, cc, method, opts...)
+			stream, err := streamer(ctx, desc, cc, method, opts...)
+			if err != nil || c.watches == nil {
+				return stream, err
+			}
+			return &watchStream{stream, c.watches}, nil
 		}))
 }
