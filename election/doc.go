@@ -86,11 +86,11 @@
 //
 // The machine behind this is a pure function of facts and times; docs/fsm.md shows it whole. Seen from outside:
 //
-//	            start               won
-//	   Idle ───────────▶ Campaigning ───────────▶ Leader
-//	                      ▲  ▲   │ failed           │ │ │
-//	              rejoin  │  │   ▼                  │ │ └─ lost (the store said so) ──▶ Campaigning
-//	   Resigned ──────────┘  └─ Errored ◀─ expired ─┘ │
-//	      ▲                retry    │ permanent       │ resign
-//	      └───────────────────────────────────────────┘
+//	         start               won
+//	Idle ───────────▶ Campaigning ───────────▶ Leader
+//	                   ▲  ▲   │ failed           │ │ │
+//	           rejoin  │  │   ▼                  │ │ └─ lost (the store said so) ──▶ Campaigning
+//	Resigned ──────────┘  └─ Errored ◀─ expired ─┘ │
+//	   ▲                retry    │ permanent       │ resign
+//	   └───────────────────────────────────────────┘
 package election
