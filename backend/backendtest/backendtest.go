@@ -122,7 +122,7 @@ func Run(t *testing.T, h Harness) {
 		t.Run(c.name, func(t *testing.T) {
 			for _, need := range c.needs {
 				if missing[need] {
-					t.Skipf("the backend is declared as unable: %s", need)
+					t.Skipf("needs what the harness leaves out: %s", need)
 				}
 			}
 			if h.Parallel && !c.alone {

@@ -137,7 +137,7 @@ func (k *kit) gaveUpOrQueued(leaving, other *task[backend.Lease]) {
 }
 
 func cancelOne(k *kit) {
-	const leases, rounds = 20, 5
+	const leases, rounds = 20, 8
 	b := k.open()
 	var held [leases]backend.Lease
 	for i := range held {
@@ -152,10 +152,12 @@ func cancelOne(k *kit) {
 		var renewals [leases]*task[backend.Grant]
 		for i := range held {
 			renewals[i] = begin(k, "Renew", held[i].Renew)
-			if i%2 == 1 {
-				if round%2 == 1 {
-					k.pause(100 * time.Microsecond)
-				}
+		}
+		if round >= 2 { // else they are cancelled as they start
+			k.pause(time.Duration(round) * 100 * time.Microsecond)
+		}
+		for i := range held {
+			if i%2 == round%2 {
 				renewals[i].cancel()
 			}
 		}
@@ -166,7 +168,7 @@ func cancelOne(k *kit) {
 		for i, r := range renewals {
 			_, err := r.wait()
 			switch {
-			case i%2 == 0 && err != nil:
+			case i%2 != round%2 && err != nil:
 				k.Errorf("Renew beside cancelled calls: %v", err)
 			case err != nil:
 				k.wantErr("a cancelled Renew", err, context.Canceled)

@@ -27,9 +27,13 @@ func tokens(k *kit) {
 			k.newer(l, last)
 		}
 		o.untilTerm(l, "value") // the same token
+		token := l.Token()
 		k.renew(l)
 		k.proclaim(l, "another value")
 		o.untilTerm(l, "another value") // still
+		if l.Token() != token {
+			k.Errorf("the token of a term went from %d to %d, must stay", token, l.Token())
+		}
 		k.resign(l)
 		o.untilVacant()
 		last = l
@@ -145,19 +149,23 @@ func heldOn(k *kit) (conclusive bool) {
 	grant := l.Grant()
 	for start := backend.Now(); backend.Now().Since(start) < 5*k.h.MinTTL/2; {
 		k.pause(k.h.MinTTL / 5)
-		g, err := begin(k, "Renew", l.Renew).wait()
-		if err != nil {
-			if backend.Now().Since(grant.Sent) >= grant.TTL {
-				next.cancel()
-				if won, err := next.wait(); err == nil {
-					k.resign(won)
-				}
-				return false
-			}
-			k.Fatalf("Renew %v after the last one, which granted %v: %v", backend.Now().Since(grant.Sent), grant.TTL, err)
+		renewed, err := begin(k, "Renew", l.Renew).wait()
+		if err == nil {
+			grant = renewed
 		}
-		grant = g
-		next.stillRuns()
+		over := next.ended()
+		age := backend.Now().Since(grant.Sent)
+		switch {
+		case err == nil && !over:
+		case age < grant.TTL:
+			k.Fatalf("the term did not last: %v after a grant of %v, Renew returned error %v and another candidate has won: %t", age, grant.TTL, err, over)
+		default:
+			next.cancel()
+			if won, err := next.wait(); err == nil {
+				k.resign(won)
+			}
+			return false
+		}
 	}
 	k.resign(l)
 	won := next.must()
@@ -194,9 +202,8 @@ func expiry(k *kit) {
 
 func crash(k *kit) {
 	a := k.openShort()
-	l := k.win(a, k.key, "alice")
 	o := k.observe(k.open(), k.key)
-	o.untilTerm(l, "alice")
+	l := k.win(a, k.key, "alice")
 	next := k.campaign(k.open(), k.key, "bob")
 	k.pause(k.h.MinTTL / 4)
 	grant, err := begin(k, "Renew", l.Renew).wait()
