@@ -3,11 +3,25 @@
 package servers_test
 
 import (
+	"flag"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/hustings-go/hustings/internal/servers"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	switch servers.Role() {
+	case "count":
+		countUp()
+	case "parent":
+		if err := flag.Set("test.run", "^TestNothingSurvivesATestBinaryThatIsKilled$"); err != nil {
+			panic(err)
+		}
+		os.Exit(m.Run())
+	default:
+		goleak.VerifyTestMain(m)
+	}
 }

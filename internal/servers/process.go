@@ -33,7 +33,7 @@ type spec struct {
 	args  []string
 	env   []string                        // added to that of the test
 	ready func(ctx context.Context) error // nil: as soon as it was started
-	out   *os.File                        // where it prints; nil: into its log
+	split bool                            // standard output goes into a file of its own, not into the log
 }
 
 // Process is a process that the test started. It ends with the test at the
@@ -43,6 +43,7 @@ type Process struct {
 	t    testing.TB
 	spec spec
 	log  string // path of the file with what it printed
+	out  string // path of the one with its standard output, if that is split off
 
 	mu  sync.Mutex
 	run *run // the latest one
@@ -58,7 +59,8 @@ type run struct {
 // newProcess starts the process and leaves it to the caller to wait until it serves.
 func newProcess(t testing.TB, s spec) *Process {
 	t.Helper()
-	p := &Process{t: t, spec: s, log: filepath.Join(t.TempDir(), s.name+".log")}
+	dir := t.TempDir()
+	p := &Process{t: t, spec: s, log: filepath.Join(dir, s.name+".log"), out: filepath.Join(dir, s.name+".out")}
 	t.Cleanup(p.cleanup) // after TempDir, so that it runs before the folder is removed
 	p.Start()
 	return p
@@ -79,7 +81,7 @@ func (p *Process) start() error {
 	if p.run != nil && p.run.alive() {
 		return errors.New("it is running already")
 	}
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := appendTo(p.log)
 	if err != nil {
 		return err
 	}
@@ -87,8 +89,13 @@ func (p *Process) start() error {
 	cmd := exec.Command(p.spec.path, p.spec.args...)
 	cmd.Env = append(os.Environ(), p.spec.env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	if p.spec.out != nil {
-		cmd.Stdout = p.spec.out
+	if p.spec.split {
+		out, err := appendTo(p.out)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		cmd.Stdout = out
 	}
 	cmd.SysProcAttr = dieWithParent()
 
@@ -111,6 +118,10 @@ func (p *Process) start() error {
 	}
 	p.run = r
 	return nil
+}
+
+func appendTo(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 }
 
 func (r *run) alive() bool {
