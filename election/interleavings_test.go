@@ -58,7 +58,7 @@ func TestAWinAfterSoftIsReleased(t *testing.T) {
 			t.Errorf("leads with token %d, must be of a second win", got)
 		}
 		d.stop()
-		d.want(t, "campaigning errored campaigning leader resigned")
+		d.want(t, "errored campaigning leader resigned")
 	})
 }
 
@@ -124,7 +124,7 @@ func TestSoftPassesWithARenewalInFlightThatThenSucceeds(t *testing.T) {
 		until(t, "the second term", func() bool { return after.Load() == 1 && e.Term().Token() == 2 })
 		d.cancel(errTest)
 		<-d.left
-		d.want(t, "campaigning leader errored campaigning leader resigned")
+		d.want(t, "leader errored campaigning leader resigned")
 	})
 }
 

@@ -42,6 +42,7 @@ type subscription struct {
 func (h *hub) subscribe() *subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.prime()
 	s := h.add()
 	s.push(h.last)
 	h.tell()
@@ -82,7 +83,16 @@ func (h *hub) rest() {
 func (h *hub) current() record {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.prime()
 	return h.last
+}
+
+// prime gives an election for which nothing was asked yet its idle event.
+func (h *hub) prime() {
+	if h.last.ctx == nil {
+		//nolint:forbidigo // nobody's context outdates it, only the first event that is published
+		h.last.ctx, h.last.cancel = context.WithCancelCause(context.Background())
+	}
 }
 
 func (h *hub) unsubscribe(s *subscription) {
@@ -250,13 +260,13 @@ func (s *subscription) context(ctx context.Context, r record) context.Context {
 		s.cancel(ErrSuperseded)
 		s.cancel = nil
 	}
-	if r.ctx == nil {
-		return ctx
-	}
 	if r.term != nil {
 		ctx = context.WithValue(ctx, termKey{}, r.term)
 	}
 	own, cancel := context.WithCancelCause(ctx)
+	if r.ctx.Err() != nil {
+		cancel(context.Cause(r.ctx))
+	}
 	stop := context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })
 	s.cancel = func(err error) {
 		stop()
