@@ -49,6 +49,21 @@ func StartSelf(t testing.TB, role string, env ...string) *Self {
 	return &Self{t: t, Process: newProcess(t, spec{name: role, path: path, env: env, split: true})}
 }
 
+// Start starts the role again after Kill or Stop. Next and Await pass over what
+// earlier runs printed.
+func (s *Self) Start() {
+	s.t.Helper()
+	s.taken = len(s.Lines())
+	s.Process.Start()
+}
+
+// Restart stops the process and starts it again.
+func (s *Self) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.Start()
+}
+
 // Next waits for the next line that the process prints to its standard output
 // and that no earlier Next or Await returned. It fails the test if there is none
 // for half a minute, or if the process ends without one.

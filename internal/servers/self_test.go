@@ -43,8 +43,10 @@ func TestSelfPlaysARole(t *testing.T) {
 	if lines := self.Lines(); !slices.Contains(lines, "count 19") || lines[len(lines)-1] != "goodbye" {
 		t.Errorf("it printed %q", lines)
 	}
-	self.Start()
-	self.Await("hello")
+	self.Restart()
+	if got := self.Next(); got != "hello world" {
+		t.Errorf("the first line of the second run is %q", got)
+	}
 }
 
 func TestPauseStopsAProcessUntilResume(t *testing.T) {
