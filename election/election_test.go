@@ -6,8 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/hustings-go/hustings/backend"
 )
 
 func TestOneCandidateLeadsAndLeaves(t *testing.T) {
@@ -111,8 +109,4 @@ func TestOutageEndsTheTermOnTimeAndIsRiddenOut(t *testing.T) {
 		d.stop()
 		t.Log(d)
 	})
-}
-
-func TestBadInputIsRefusedWithTheNumbers(t *testing.T) {
-	_ = backend.MaxKeyLen
 }

@@ -68,7 +68,7 @@ func (m *machine) told(now instant, f fact) {
 	case m.phase == phaseLeading:
 		m.lose(now, f.err)
 	default:
-		m.loseAgain()
+		m.loseAgain(f.err)
 	}
 }
 

@@ -43,7 +43,7 @@ func (m *machine) do(r rule, now instant, f fact) {
 	case lose:
 		m.lose(now, f.err)
 	case loseAgain:
-		m.loseAgain()
+		m.loseAgain(f.err)
 	case relisten:
 		m.wait = 0
 		m.doubt()
@@ -60,7 +60,7 @@ func (m *machine) do(r rule, now instant, f fact) {
 	case expire:
 		m.expire(now, f)
 	case overdue:
-		m.end()
+		m.end(ErrExpired)
 	case overrun:
 		m.frozen = true
 		m.report("the work of an ended term has not returned; the lease is left to run out", nil)
@@ -251,7 +251,7 @@ func (m *machine) missed(now instant, f fact) {
 		m.lose(now, f.err)
 		return
 	case f.class == classLost && m.phase == phaseDraining:
-		m.loseAgain()
+		m.loseAgain(f.err)
 		return
 	case f.class == classLost: // won, and lost again before anybody was told
 		m.gone = true
@@ -280,17 +280,18 @@ func (m *machine) settle(now instant, f fact) {
 
 func (m *machine) lose(now instant, err error) {
 	m.gone = true
-	m.end()
-	m.stepDown(now, thenCampaign, because(ErrLost, err), 0)
+	cause := because(ErrLost, err)
+	m.end(cause)
+	m.stepDown(now, thenCampaign, cause, 0)
 }
 
-func (m *machine) loseAgain() {
+func (m *machine) loseAgain(err error) {
 	m.gone = true
-	m.end()
+	m.end(because(ErrLost, err))
 }
 
 // end makes the term over for good. What it allowed, it allows no more, whatever the clocks say.
-func (m *machine) end() {
+func (m *machine) end(why error) {
 	if m.term == 0 || m.over {
 		return
 	}
@@ -298,7 +299,7 @@ func (m *machine) end() {
 	m.wait = 0
 	m.hardAt.set, m.renewAt.set, m.waitAt.set = false, false, false
 	m.emit(effect{kind: effectOver, term: m.term})
-	m.answerAll(&m.confirms, ErrExpired)
+	m.answerAll(&m.confirms, why)
 }
 
 // stepDown tells the term's work to stop, with the cause, and waits for it.
@@ -315,7 +316,7 @@ func (m *machine) stepDown(now instant, then sequel, cause error, retryIn time.D
 
 func (m *machine) expire(now instant, f fact) {
 	if f.kind == factExpired {
-		m.end()
+		m.end(ErrExpired)
 	}
 	cause := because(ErrExpired, m.trouble)
 	pause := m.backOff(now, cause)
@@ -393,7 +394,7 @@ func (m *machine) backOff(now instant, err error) time.Duration {
 // beginRelease gives up the key, as soon as no other call is under way.
 func (m *machine) beginRelease(now instant) {
 	m.phase = phaseReleasing
-	m.end()
+	m.end(ErrNotLeading)
 	m.softAt.set, m.drainAt.set = false, false
 	m.releaseBy = in(now, m.rules.release)
 	if m.call != 0 {

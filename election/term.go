@@ -118,7 +118,7 @@ func (t *Term) Deadline() time.Time {
 // the same time. When the term has been lost the error wraps ErrLost; when it is over for another
 // reason, ErrExpired or ErrNotLeading; any other error proves nothing either way.
 func (t *Term) Confirm(ctx context.Context) error {
-	if !t.Valid() && t.dead() {
+	if t == nil || t.dead() {
 		return ErrNotLeading
 	}
 	if err := t.confirm(ctx); err != nil {
