@@ -21,6 +21,9 @@ import (
 // kept. Unset, it is the folder hustings/servers in [os.UserCacheDir].
 const CacheVar = "HUSTINGS_SERVERS_CACHE"
 
+// hashBytes is how much of a hash goes into the name of what was built.
+const hashBytes = 8
+
 // Build returns the folder with the executables of the server called name: all
 // that the tool directives of its module name, each under the last element of
 // its package's path (without a major version). It builds them if nobody did so
@@ -97,7 +100,7 @@ func cacheName(source string) (string, error) {
 		fmt.Fprintf(sum, "%s %d\n%s", file, len(text), text)
 	}
 	fmt.Fprintln(sum, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return fmt.Sprintf("%s-%x", filepath.Base(source), sum.Sum(nil)[:8]), nil
+	return fmt.Sprintf("%s-%x", filepath.Base(source), sum.Sum(nil)[:hashBytes]), nil
 }
 
 // Names returns the servers that there are to build, in order.
@@ -116,6 +119,36 @@ func Names() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Clean removes all that was ever built, of the servers that there are now.
+func Clean() error {
+	names, err := Names()
+	if err != nil {
+		return err
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	return clean(cache, names)
+}
+
+// clean removes no more than what is named as the builder names things: a user
+// may have put the cache into a folder that holds other things too.
+func clean(cache string, names []string) error {
+	for _, name := range names {
+		built, err := filepath.Glob(filepath.Join(cache, name+"-"+strings.Repeat("[0-9a-f]", 2*hashBytes)+"*"))
+		if err != nil {
+			return err
+		}
+		for _, path := range built {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func moduleDir(name string) (string, error) {

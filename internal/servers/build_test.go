@@ -94,3 +94,18 @@ func TestBuildOfAnUnknownServerFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestCleanRemovesWhatWasBuiltAndNothingElse(t *testing.T) {
+	source, cache := writeModule(t, goodSource), t.TempDir()
+	if _, err := buildOnce(t.Context(), source, cache); err != nil {
+		t.Fatal(err)
+	}
+	mine := filepath.Join(cache, "greeter-notes")
+	writeFile(t, mine, "mine")
+	if err := clean(cache, []string{"greeter"}); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(cache, "*")); len(left) != 1 || left[0] != mine {
+		t.Errorf("left: %v, want %s alone", left, mine)
+	}
+}

@@ -1,0 +1,70 @@
+# CI (.ci/run) and people use the same targets. Every target works on all
+# modules of go.work.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PKG ?=              # test: one package or pattern instead of all
+TIMEOUT ?= 15m      # test: for each package
+FUZZTIME ?= 10s     # fuzz: for each target
+BENCH ?= .          # bench: which
+
+# Assignments, because the shell stops at one whose command fails, and would go
+# on with nothing from a list or an argument.
+for_modules = modules="$$(go list -m -f '{{.Dir}}')"; for module in $$modules
+packages = $$(go list -m -f '{{.Dir}}/...')
+linter = $$(cd tools/golangci-lint && GOWORK=off GOFLAGS=-mod=readonly go tool -n golangci-lint)
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: servers ## run all tests under the race detector (PKG=./election/... for some, TIMEOUT=15m)
+	packages="$(or $(strip $(PKG)),$(packages))"; go test -race -timeout $(strip $(TIMEOUT)) $$packages
+
+.PHONY: servers
+servers: ## build the servers that tests start, unless they are there already
+	go run ./internal/servers/prebuild
+
+.PHONY: clean-servers
+clean-servers: ## remove the servers that were built
+	go run ./internal/servers/prebuild -clean
+
+.PHONY: lint
+lint: ## check formatting, lint, that go.mod is tidy, and that other systems can build it
+	linter="$(linter)"; failed=0; \
+	$(for_modules); do \
+		echo "lint $$module"; \
+		(cd "$$module" && "$$linter" run ./... && go mod tidy -diff) || failed=1; \
+		for system in darwin windows; do \
+			GOOS=$$system go build -C "$$module" ./... || { echo "does not build for $$system"; failed=1; }; \
+		done; \
+	done; \
+	exit $$failed
+
+.PHONY: fmt
+fmt: ## format the sources and sort their imports
+	linter="$(linter)"; $(for_modules); do (cd "$$module" && "$$linter" fmt ./...); done
+
+.PHONY: tidy
+tidy: ## tidy go.mod and go.sum
+	$(for_modules); do go mod tidy -C "$$module"; done
+
+.PHONY: cover
+cover: ## tell how much of package election its tests run
+	go test -coverprofile=cover.out -coverpkg=./election ./election
+	go tool cover -func=cover.out
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for a while (FUZZTIME=10s)
+	grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -rn1 dirname | sort -u | while read -r dir; do \
+		targets="$$(go test -C "$$dir" -list '^Fuzz' . | grep '^Fuzz')"; for target in $$targets; do \
+			go test -C "$$dir" -run '^$$' -fuzz "^$$target$$" -fuzztime $(strip $(FUZZTIME)) . < /dev/null; \
+		done; \
+	done
+
+.PHONY: bench
+bench: servers ## run the benchmarks (BENCH=Valid for some)
+	packages="$(packages)"; go test -run '^$$' -bench '$(strip $(BENCH))' -benchmem $$packages
