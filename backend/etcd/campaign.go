@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hustings-go/hustings/backend"
@@ -117,10 +118,7 @@ func (w *waiter) win(ctx context.Context, value []byte) error {
 	if err := w.b.tidy(ctx, w.c.key); err != nil {
 		return err
 	}
-	if err := w.b.join(ctx, w.c); err != nil {
-		return err
-	}
-	place, err := w.enlist(ctx, value)
+	place, err := w.enter(ctx, value)
 	if err != nil {
 		return err
 	}
@@ -131,6 +129,21 @@ func (w *waiter) win(ctx context.Context, value []byte) error {
 		}
 	}
 	return nil
+}
+
+// enter joins the session and writes the record, on a new session if the one there was turns out to be gone.
+func (w *waiter) enter(ctx context.Context, value []byte) (place, error) {
+	if err := w.b.join(ctx, w.c); err != nil {
+		return place{}, err
+	}
+	p, err := w.enlist(ctx, value)
+	if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return p, err
+	}
+	if err := w.b.join(ctx, w.c); err != nil {
+		return place{}, err
+	}
+	return w.enlist(ctx, value)
 }
 
 // place is where a candidate stood in the queue at a revision of the store.

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,12 +15,13 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
+	"github.com/hustings-go/hustings/retry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must come.
-const patience = 60 * time.Second
+const patience = 20 * time.Second
 
 // connect makes a client of its own, closed at the end of the test, after what was registered later.
 func connect(t testing.TB, endpoints []string, opts ...func(*clientv3.Config)) *clientv3.Client {
@@ -181,4 +183,55 @@ func (c *counter) count(config *clientv3.Config) {
 			}
 			return &watchStream{stream, c.watches}, nil
 		}))
+}
+
+// revoke ends the lease that the record path is attached to, as an operator would.
+func revoke(t testing.TB, client *clientv3.Client, path string) {
+	t.Helper()
+	ctx := within(t)
+	resp, err := client.Get(ctx, path)
+	if err != nil || len(resp.Kvs) != 1 {
+		t.Fatalf("the record %s: %v, error %v", path, resp, err)
+	}
+	if _, err := client.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// remove deletes the record path, as an operator would.
+func remove(t testing.TB, client *clientv3.Client, path string) {
+	t.Helper()
+	resp, err := client.Delete(within(t), path)
+	if err != nil || resp.Deleted != 1 {
+		t.Fatalf("deleting %s: %v, error %v", path, resp, err)
+	}
+}
+
+// mustPass fails the test unless err is an error that an election takes as passing, and campaigns again.
+func mustPass(t testing.TB, what string, err error) {
+	t.Helper()
+	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrBusy) {
+		t.Errorf("%s: %v, want a passing error", what, err)
+	}
+}
+
+// mustBe fails the test unless err wraps target.
+func mustBe(t testing.TB, what string, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("%s: %v, want %v", what, err, target)
+	}
+}
+
+// operatorGet returns the value of the record path, or "" if there is none.
+func operatorGet(t testing.TB, client *clientv3.Client, path string) string {
+	t.Helper()
+	resp, err := client.Get(within(t), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(resp.Kvs) == 0 {
+		return ""
+	}
+	return string(resp.Kvs[0].Value)
 }

@@ -1,0 +1,192 @@
+package etcd_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/etcd"
+	"github.com/hustings-go/hustings/internal/servers"
+)
+
+const long = 60 * time.Second // a TTL that does not run out in a test
+
+// The phantom leader of package concurrency (etcd-io/etcd#19597): the waiter's record goes, then the
+// leader resigns. And the zombie (#22387): the record goes, and nothing else happens.
+func TestWaitingCandidateLosesItsRecord(t *testing.T) {
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	for i, tc := range []struct {
+		name   string
+		lose   func(t testing.TB, path string)
+		resign bool // the leader, at the same time
+	}{
+		{"lease revoked", func(t testing.TB, path string) { revoke(t, operator, path) }, false},
+		{"lease revoked as the leader resigns", func(t testing.TB, path string) { revoke(t, operator, path) }, true},
+		{"record deleted", func(t testing.TB, path string) { remove(t, operator, path) }, false},
+		{"record deleted as the leader resigns", func(t testing.TB, path string) { remove(t, operator, path) }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			key := fmt.Sprintf("loss/%d", i)
+			leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), key, "leader")
+			counter := countWatches()
+			b := open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(long))
+			waiting := campaign(t, t.Context(), b, key, "waiter")
+			counter.watched(t, 2)
+			paths := records(t, operator, key+"/", 2)
+			tc.lose(t, paths[1])
+			if tc.resign {
+				if err := leader.Resign(within(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o := receive(t, "the end of the candidacy", waiting)
+			if o.lease != nil {
+				t.Fatalf("won token %d with no record in the store: %v", o.lease.Token(), records(t, operator, key+"/", 0))
+			}
+			mustPass(t, "Campaign", o.err)
+			// The next candidacy is a new one, and the one that died is in nobody's way.
+			again := campaign(t, t.Context(), b, key, "waiter")
+			if !tc.resign {
+				counter.watched(t, 2)
+				if err := leader.Resign(within(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o = receive(t, "the next win", again)
+			if o.err != nil {
+				t.Fatal(o.err)
+			}
+			if o.lease.Token() <= leader.Token() {
+				t.Errorf("token %d after %d", o.lease.Token(), leader.Token())
+			}
+			records(t, operator, key+"/", 1)
+		})
+	}
+}
+
+func TestLeaderLosesItsRecord(t *testing.T) {
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	for i, tc := range []struct {
+		name string
+		lose func(t testing.TB, path string)
+	}{
+		{"lease revoked", func(t testing.TB, path string) { revoke(t, operator, path) }},
+		{"record deleted", func(t testing.TB, path string) { remove(t, operator, path) }},
+		{"record replaced", func(t testing.TB, path string) {
+			remove(t, operator, path)
+			if _, err := operator.Put(within(t), path, "usurper"); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		for _, op := range []struct {
+			name string
+			do   func(t testing.TB, l backend.Lease) error
+		}{
+			{"Renew", func(t testing.TB, l backend.Lease) error { _, err := l.Renew(within(t)); return err }},
+			{"Proclaim", func(t testing.TB, l backend.Lease) error { return l.Proclaim(within(t), []byte("new")) }},
+			{"Wait", func(t testing.TB, l backend.Lease) error { return l.Wait(within(t)) }},
+		} {
+			t.Run(tc.name+"/"+op.name, func(t *testing.T) {
+				key := fmt.Sprintf("loss/%d/%s", i, op.name)
+				b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
+				l := win(t, b, key, "leader")
+				waits := make(chan error, 1)
+				go func() { waits <- l.Wait(within(t)) }()
+				path := records(t, operator, key+"/", 1)[0]
+				tc.lose(t, path)
+				mustBe(t, op.name, op.do(t, l), backend.ErrLost)
+				mustBe(t, "Wait begun before", receive(t, "Wait", waits), backend.ErrLost)
+				mustBe(t, "a second "+op.name, op.do(t, l), backend.ErrLost)
+				if err := l.Resign(within(t)); err != nil {
+					t.Errorf("Resign of a lost term: %v", err)
+				}
+				if tc.name == "record replaced" {
+					if got := operatorGet(t, operator, path); got != "usurper" {
+						t.Errorf("the record that replaced ours is %q", got)
+					}
+					return // it stands in the way for as long as it does
+				}
+				if next := win(t, b, key, "leader"); next.Token() <= l.Token() {
+					t.Errorf("token %d after %d", next.Token(), l.Token())
+				} else if err := next.Resign(within(t)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// A session is shared, and so is its lease; an election that lets its term run out must lose its key all
+// the same.
+func TestTermThatIsNotRenewedEndsOnASharedLease(t *testing.T) {
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
+	kept, dropped := win(t, b, "shared/kept", "x"), win(t, b, "shared/dropped", "x")
+	other := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
+	next := campaign(t, t.Context(), other, "shared/dropped", "next")
+	began := backend.Now()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case o := <-next:
+			if o.err != nil {
+				t.Fatal(o.err)
+			}
+			if g := dropped.Grant(); backend.Now().Since(g.Sent) < g.TTL {
+				t.Errorf("the term ended %v after its grant, which was for %v", backend.Now().Since(g.Sent), g.TTL)
+			}
+			_, err := dropped.Renew(within(t))
+			mustBe(t, "Renew of the term that ran out", err, backend.ErrLost)
+			if _, err := kept.Renew(within(t)); err != nil {
+				t.Errorf("the term that is renewed: %v", err)
+			}
+			records(t, operator, "shared/kept/", 1)
+			// The key is free for another candidacy, which queues anew.
+			if err := o.lease.Resign(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			if l := win(t, b, "shared/dropped", "y"); l.Token() <= o.lease.Token() {
+				t.Errorf("token %d after %d", l.Token(), o.lease.Token())
+			}
+			return
+		case <-tick.C:
+			if _, err := kept.Renew(within(t)); err != nil {
+				t.Fatalf("the term that is renewed: %v", err)
+			}
+			if backend.Now().Since(began) > patience {
+				t.Fatal("the term that nobody renews did not end")
+			}
+		}
+	}
+}
+
+// A held key is busy for its own Backend until its term has run out, and no longer.
+func TestTermThatRanOutIsNotBusy(t *testing.T) {
+	server := servers.StartEtcd(t)
+	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
+	l := win(t, b, "lapsed", "x")
+	for {
+		next, err := b.Campaign(within(t), "lapsed", []byte("y"))
+		if errors.Is(err, backend.ErrBusy) {
+			if age := backend.Now().Since(l.Grant().Sent); age > l.Grant().TTL+time.Second {
+				t.Fatalf("still busy %v after a grant for %v", age, l.Grant().TTL)
+			}
+			<-time.After(100 * time.Millisecond)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.Token() <= l.Token() {
+			t.Errorf("token %d after %d", next.Token(), l.Token())
+		}
+		return
+	}
+}
