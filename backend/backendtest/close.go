@@ -62,8 +62,10 @@ func closeHolding(k *kit) {
 	k.wantErr("Wait under Close", err, backend.ErrClosed)
 	_, err = k.waiting(l).wait()
 	k.wantErr("Wait after Close", err, backend.ErrClosed)
-	_, err = k.campaign(b, k.key+".late", "late").wait()
-	k.wantErr("Campaign after Close", err, backend.ErrClosed)
+	for _, key := range []string{k.key, k.key + ".late"} { // held, and not
+		_, err = k.campaign(b, key, "late").wait()
+		k.wantErr("Campaign after Close", err, backend.ErrClosed)
+	}
 	for range 3 {
 		k.renew(l)
 		k.renew(second)

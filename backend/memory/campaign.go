@@ -34,9 +34,6 @@ func (b *Backend) campaign(ctx context.Context, key string, value []byte) (*leas
 	if err := checkValue(value); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	rec := newRecord(b, key, bytes.Clone(value))
 	leftover, err := b.register(rec)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
-	"github.com/hustings-go/hustings/backend/memory"
 )
 
 // waiting runs Wait beside the test.
@@ -75,165 +74,6 @@ func TestExpireDoesNotTellTheLeader(t *testing.T) {
 	})
 }
 
-func TestCallsOfACutSessionHang(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := open(t)
-		l := win(t, b, "k")
-		b.Cut()
-		b.Cut()
-		for what, call := range map[string]func(ctx context.Context) error{
-			"Campaign": func(ctx context.Context) error { _, err := b.Campaign(ctx, "other", nil); return err },
-			"Renew":    func(ctx context.Context) error { _, err := l.Renew(ctx); return err },
-			"Wait":     l.Wait,
-			"Proclaim": func(ctx context.Context) error { return l.Proclaim(ctx, nil) },
-			"Resign":   l.Resign,
-		} {
-			ctx, cancel := context.WithTimeout(t.Context(), ttl/10)
-			start := time.Now()
-			wantErr(t, what, call(ctx), context.DeadlineExceeded)
-			if waited := time.Since(start); waited != ttl/10 {
-				t.Errorf("%s of a cut session took %v, want %v", what, waited, ttl/10)
-			}
-			cancel()
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), ttl/10)
-		defer cancel()
-		for leader, err := range b.Observe(ctx, "k") {
-			t.Errorf("Observe of a cut session yielded %v, %v", leader, err)
-		}
-		if got := leader(t, b, "k"); got.Token != l.Token() || string(got.Value) != "value" {
-			t.Errorf("calls of a cut session changed the store: leader %q, token %d", got.Value, got.Token)
-		}
-	})
-}
-
-func TestHealLetsHungCallsGoOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := open(t)
-		l := win(t, b, "k")
-		told, next := waiting(t, l), stand(t.Context(), peer(t, b), "k")
-		b.Cut()
-		renewed := make(chan error, 1)
-		go func() { _, err := l.Renew(t.Context()); renewed <- err }()
-		time.Sleep(ttl / 2)
-		silent(t, renewed)
-		b.Heal()
-		b.Heal()
-		if err := <-renewed; err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(ttl - 1)
-		none(t, next)
-
-		b.Cut()
-		b.Depose("k")
-		silent(t, told)
-		b.Heal()
-		wantErr(t, "Wait", <-told, backend.ErrLost)
-	})
-}
-
-func TestACutCandidacyExpiresAndIsPassedOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, cut := open(t), (*memory.Backend)(nil)
-		l := win(t, b, "k")
-		cut = peer(t, b)
-		first := stand(t.Context(), cut, "k")
-		second := stand(t.Context(), peer(t, b), "k")
-		cut.Cut()
-		time.Sleep(ttl / 2)
-		if _, err := l.Renew(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(ttl / 2)
-		synctest.Wait()
-		if err := l.Resign(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if o := now(t, second); o.err != nil {
-			t.Fatal(o.err)
-		}
-		none(t, first)
-		cut.Heal()
-		if o := now(t, first); o.err == nil || errors.Is(o.err, backend.ErrLost) {
-			t.Fatalf("candidacy that expired during a cut: %v, %v; want a passing error", o.lease, o.err)
-		}
-	})
-}
-
-func TestACandidacyThatWinsWhileCutHoldsUntilItsTTLRunsOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := open(t)
-		l := win(t, b, "k")
-		cut := peer(t, b)
-		first := stand(t.Context(), cut, "k")
-		second := stand(t.Context(), peer(t, b), "k")
-		cut.Cut()
-		time.Sleep(ttl / 2)
-		if err := l.Resign(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		none(t, first)
-		time.Sleep(ttl/2 - 1)
-		none(t, second)
-		time.Sleep(1)
-		if o := now(t, second); o.err != nil {
-			t.Fatal(o.err)
-		}
-	})
-}
-
-func TestACandidacyThatWinsWhileCutIsHadAfterHeal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := open(t)
-		l := win(t, b, "k")
-		cut := peer(t, b)
-		first := stand(t.Context(), cut, "k")
-		second := stand(t.Context(), peer(t, b), "k")
-		cut.Cut()
-		time.Sleep(ttl / 2)
-		if err := l.Resign(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(ttl / 4)
-		cut.Heal()
-		o := now(t, first)
-		if o.err != nil {
-			t.Fatal(o.err)
-		}
-		time.Sleep(ttl - 1)
-		none(t, second)
-		time.Sleep(1)
-		if o := now(t, second); o.err != nil {
-			t.Fatal(o.err)
-		}
-	})
-}
-
-func TestACandidacyThatWaitsAfterHealDoesNotExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := open(t)
-		l := win(t, b, "k")
-		cut := peer(t, b)
-		first := stand(t.Context(), cut, "k")
-		cut.Cut()
-		time.Sleep(ttl / 2)
-		cut.Heal()
-		for range 10 {
-			if _, err := l.Renew(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(ttl / 2)
-		}
-		if err := l.Resign(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if o := now(t, first); o.err != nil {
-			t.Fatal(o.err)
-		}
-	})
-}
-
 func TestAWithdrawalThatFailedIsRepeatedByTheNextCampaign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t)
@@ -251,6 +91,75 @@ func TestAWithdrawalThatFailedIsRepeatedByTheNextCampaign(t *testing.T) {
 		o := now(t, again)
 		if o.err != nil || o.lease.Token() != l.Token()+1 {
 			t.Fatalf("Campaign after a failed withdrawal: %v, %v; want the very next term", o.lease, o.err)
+		}
+	})
+}
+
+func TestAWithdrawalThatFailedIsNotKeptAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		l := win(t, b, "k")
+		p := peer(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := stand(ctx, p, "k")
+		p.Fail(1, nil)
+		cancel()
+		wantErr(t, "Campaign", now(t, done).err, context.Canceled)
+		time.Sleep(ttl / 2)
+		if err := l.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		next := stand(t.Context(), b, "k")
+		time.Sleep(ttl/2 - 1)
+		none(t, next)
+		time.Sleep(1)
+		o := now(t, next)
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		if err := o.lease.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := b.Calls()
+		win(t, p, "k")
+		if n := b.Calls() - before; n != 1 {
+			t.Errorf("Campaign took %d calls after its leftover had expired, want 1", n)
+		}
+	})
+}
+
+func TestResignOfATermKnownToBeOverAsksNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		resigned, lost := win(t, b, "resigned"), win(t, b, "lost")
+		if err := resigned.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.Depose("lost")
+		_, err := lost.Renew(t.Context())
+		wantErr(t, "Renew", err, backend.ErrLost)
+		b.Cut()
+		before := b.Calls()
+		for _, l := range []backend.Lease{resigned, lost} {
+			if err := l.Resign(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := b.Calls() - before; n != 0 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+func TestALossThatWasMadeUpLetsTheSessionStandAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		l := win(t, b, "k")
+		b.Fail(1, backend.ErrLost)
+		_, err := l.Renew(t.Context())
+		wantErr(t, "Renew", err, backend.ErrLost)
+		if again := win(t, b, "k"); again.Token() != l.Token()+1 {
+			t.Errorf("token %d after %d", again.Token(), l.Token())
 		}
 	})
 }
@@ -350,35 +259,6 @@ func TestACampaignWhoseAnswerWasLostLeavesNothing(t *testing.T) {
 		wantErr(t, "Campaign", err, context.DeadlineExceeded)
 		if l := leader(t, b, "k"); !l.Vacant() {
 			t.Fatalf("the store still has %+v", l)
-		}
-	})
-}
-
-func TestCloseOfACutSessionLetsGoAndLeavesTheQueueToTheTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := open(t)
-		l := win(t, b, "k")
-		p := peer(t, b)
-		first := stand(t.Context(), p, "k")
-		hung := make(chan outcome, 1)
-		p.Cut()
-		go func() { l, err := p.Campaign(t.Context(), "other", nil); hung <- outcome{l, err} }()
-		synctest.Wait()
-		if err := p.Close(); err != nil {
-			t.Fatal(err)
-		}
-		wantErr(t, "waiting Campaign", now(t, first).err, backend.ErrClosed)
-		wantErr(t, "hung Campaign", now(t, hung).err, backend.ErrClosed)
-		if err := l.Resign(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if leader(t, b, "k").Vacant() {
-			t.Fatal("a session that was cut reached the store")
-		}
-		time.Sleep(ttl)
-		synctest.Wait()
-		if !leader(t, b, "k").Vacant() {
-			t.Fatal("the candidacy of a closed session outlived its TTL")
 		}
 	})
 }

@@ -162,6 +162,113 @@ func TestALeaseEndsExactlyOneTTLAfterItsLastRenewal(t *testing.T) {
 	})
 }
 
+func TestLateTimersDoNotProlongALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, cut := open(t), (*memory.Backend)(nil)
+		for what, look := range map[string]func(l backend.Lease){
+			"Renew": func(l backend.Lease) {
+				_, err := l.Renew(t.Context())
+				wantErr(t, "Renew of a lease whose timer is late", err, backend.ErrLost)
+			},
+			"Observe": func(backend.Lease) {
+				if l := leader(t, b, "k"); !l.Vacant() {
+					t.Fatalf("Observe shows %+v, whose timer is late", l)
+				}
+			},
+			"Campaign": func(l backend.Lease) {
+				if next := now(t, stand(t.Context(), peer(t, b), "k")); next.err != nil || next.lease.Resign(t.Context()) != nil {
+					t.Fatalf("Campaign behind a lease whose timer is late: %v", next.err)
+				}
+			},
+			"a dead candidate": func(l backend.Lease) {
+				if _, err := l.Renew(t.Context()); !errors.Is(err, backend.ErrLost) {
+					t.Fatal(err)
+				}
+				live := now(t, stand(t.Context(), peer(t, b), "k"))
+				if live.err != nil || live.lease.Token() != l.Token()+1 {
+					t.Fatalf("a dead candidate whose timer is late had a term: %v, %v", live.lease, live.err)
+				}
+			},
+		} {
+			l := win(t, peer(t, b), "k")
+			if what == "a dead candidate" {
+				cut = peer(t, b)
+				stand(t.Context(), cut, "k")
+				cut.Cut()
+			}
+			memory.StopTimers(b, "k")
+			time.Sleep(ttl)
+			look(l)
+		}
+	})
+}
+
+func TestATimerThatFiredAsItWasSetAnewEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		l := win(t, b, "k")
+		next := stand(t.Context(), peer(t, b), "k")
+		memory.FireTimers(b, "k")
+		if _, err := l.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		none(t, next)
+	})
+}
+
+func TestASessionWhoseLeaseExpiredUnseenMayStandAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		old := win(t, b, "k")
+		time.Sleep(ttl)
+		synctest.Wait()
+		again := win(t, b, "k")
+		if err := old.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestWaitOfAResignedTermReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := win(t, open(t), "k")
+		told := waiting(t, l)
+		if err := l.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, "Wait", <-told, backend.ErrLost)
+	})
+}
+
+func TestWhatDidNotChangeIsNotYielded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		l := win(t, b, "k")
+		var seen []string
+		go func() {
+			for leader, err := range b.Observe(t.Context(), "k") {
+				seen = append(seen, string(leader.Value))
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		for _, value := range []string{"value", "other", "other", "value"} {
+			synctest.Wait()
+			if err := l.Proclaim(t.Context(), []byte(value)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if got := strings.Join(seen, " "); got != "value other value" {
+			t.Errorf("Observe yielded %q, want each change once", got)
+		}
+	})
+}
+
 func TestCandidatesAreServedInTheOrderOfTheirComing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t)

@@ -144,14 +144,16 @@ func (s *store) arm(rec *record, now time.Time) {
 		rec.timer.Reset(rec.ttl)
 		return
 	}
-	rec.timer = time.AfterFunc(rec.ttl, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		// The timer may have fired just before it was stopped or set anew.
-		if now := time.Now(); rec.standing && rec.due(now) {
-			s.remove(rec, now)
-		}
-	})
+	rec.timer = time.AfterFunc(rec.ttl, func() { s.lapse(rec) })
+}
+
+// lapse is what a record's timer does. It may have fired just before it was stopped or set anew.
+func (s *store) lapse(rec *record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); rec.standing && rec.due(now) {
+		s.remove(rec, now)
+	}
 }
 
 // disarm lets rec stand without end.
