@@ -203,8 +203,8 @@ type machine struct {
 
 	observing uint64 // number of the Observe under way
 	listeners int
-	answered  bool // an observation was answered, with a leader or an error
-	withheld  bool // the first Campaigning event waits for that
+	answered  bool // who leads is known: an observation has yielded, and not failed since
+	withheld  bool // the Campaigning event waits for an observation, or its failure
 	leader    leader
 	heir      leader // who was seen to lead with a higher token than ours
 	highest   uint64 // the highest token seen

@@ -143,7 +143,7 @@ func (m *machine) rival(l leader) {
 }
 
 func (m *machine) unobserved(now instant, err error) {
-	m.observing, m.answered = 0, true
+	m.observing, m.answered = 0, false
 	if m.listeners > 0 {
 		m.observeAt = in(now, m.pauseToFollow())
 	}

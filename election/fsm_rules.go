@@ -148,8 +148,8 @@ func (m *machine) stand(now instant) {
 	m.attend(now)
 	m.call = m.next()
 	m.emit(effect{kind: effectCampaign, seq: m.call, value: m.value})
-	// The first Campaigning event waits for the first observation, so that "nobody leads" and "not
-	// known yet" differ.
+	// A Campaigning event waits until it is known who leads, or that it cannot be known, so that "nobody
+	// leads" and "not known yet" differ.
 	m.withheld = m.listeners > 0 && !m.answered
 	if !m.withheld && m.last != StateCampaigning {
 		m.publish(now, notice{})
