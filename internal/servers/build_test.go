@@ -67,6 +67,9 @@ func TestBuildThatFailsTellsWhyAndIsTriedAgain(t *testing.T) {
 	if _, err := buildOnce(t.Context(), source, cache); err == nil || !strings.Contains(err.Error(), "undefined: greet") {
 		t.Fatalf("the error does not hold the compiler's words: %v", err)
 	}
+	if built, _ := filepath.Glob(filepath.Join(cache, "greeter-*[^k]")); built != nil { // all but the lock
+		t.Errorf("left behind: %v", built)
+	}
 	writeFile(t, filepath.Join(source, "hello", "main.go"), goodSource)
 	if _, err := buildOnce(t.Context(), source, cache); err != nil {
 		t.Errorf("once it can be built: %v", err)

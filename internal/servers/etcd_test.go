@@ -10,6 +10,13 @@ import (
 	"github.com/hustings-go/hustings/internal/servers"
 )
 
+func TestEtcdServesOnceItIsStarted(t *testing.T) {
+	etcd := servers.StartEtcd(t)
+	dial(t, etcd.Endpoint())
+	etcd.Restart()
+	dial(t, etcd.Endpoint())
+}
+
 func TestEtcdKeepsItsDataWhenRestarted(t *testing.T) {
 	etcd := servers.StartEtcd(t)
 	etcd.Ctl("put", "color", "red")
@@ -51,11 +58,11 @@ func TestEtcdWithAuthRefusesWhoeverHasNoPassword(t *testing.T) {
 	cluster.Member(0).EnableAuth("secret")
 	cluster.Member(1).Ctl("put", "color", "red") // as root, and at any member
 
+	defer http.DefaultClient.CloseIdleConnections()
 	resp, err := http.Post(cluster.Member(2).URL()+"/v3/kv/range", "application/json", strings.NewReader(`{"key":"Y29sb3I="}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer http.DefaultClient.CloseIdleConnections()
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK {
 		t.Error("somebody without a name may read")

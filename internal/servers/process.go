@@ -274,14 +274,18 @@ func Await(t testing.TB, what string, cond func(ctx context.Context) error) {
 	defer cancel()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
+	var last error // that of an attempt which the deadline did not cut short
 	for {
 		err := attempt(ctx, cond)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waiting for %s: %v (%v)", what, err, context.Cause(ctx))
+			t.Fatalf("waiting for %s: %v (%v)", what, last, context.Cause(ctx))
 		case <-poll.C:
 		}
 	}

@@ -3,6 +3,8 @@
 package servers_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -43,9 +45,17 @@ func TestSelfPlaysARole(t *testing.T) {
 	if lines := self.Lines(); !slices.Contains(lines, "count 19") || lines[len(lines)-1] != "goodbye" {
 		t.Errorf("it printed %q", lines)
 	}
+	self.Start()
+	self.Await("hello")
+	servers.Await(t, "more lines than were taken", func(context.Context) error {
+		if lines := self.Lines(); !slices.Contains(lines[slices.Index(lines, "goodbye"):], "count 20") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	self.Restart()
 	if got := self.Next(); got != "hello world" {
-		t.Errorf("the first line of the second run is %q", got)
+		t.Errorf("the first line of the third run is %q", got)
 	}
 }
 
@@ -77,4 +87,16 @@ func TestKillAndStopEndAPausedProcess(t *testing.T) {
 	self.Pause()
 	self.Stop()
 	self.Await("goodbye")
+}
+
+func TestProcessIsGoneWhenItsTestIsOver(t *testing.T) {
+	var pid int
+	t.Run("test", func(t *testing.T) {
+		self := servers.StartSelf(t, "count")
+		self.Await("count")
+		pid = self.PID()
+	})
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("signal to the process: %v, want %v", err, syscall.ESRCH)
+	}
 }
