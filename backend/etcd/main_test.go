@@ -215,6 +215,46 @@ func mustPass(t testing.TB, what string, err error) {
 	}
 }
 
+// insist repeats do for as long as it fails in passing, as an election would; the client takes a while to
+// connect again.
+func insist(t testing.TB, what string, do func() error) {
+	t.Helper()
+	for ctx := within(t); ; {
+		err := do()
+		if err == nil {
+			return
+		}
+		mustPass(t, what, err)
+		if errors.Is(err, backend.ErrLost) || ctx.Err() != nil || t.Failed() {
+			t.Fatalf("%s: %v", what, err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// candidate is campaign, again after every error that passes.
+func candidate(t testing.TB, ctx context.Context, b *etcd.Backend, key, value string) <-chan outcome {
+	t.Helper()
+	result := make(chan outcome, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			l, err := b.Campaign(ctx, key, []byte(value))
+			if err == nil || ctx.Err() != nil || retry.IsPermanent(err) {
+				result <- outcome{l, err}
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return result
+}
+
 // mustBe fails the test unless err wraps target.
 func mustBe(t testing.TB, what string, err, target error) {
 	t.Helper()
