@@ -90,13 +90,14 @@ func TestKillAndStopEndAPausedProcess(t *testing.T) {
 }
 
 func TestProcessIsGoneWhenItsTestIsOver(t *testing.T) {
+	t.TempDir() // removed last, so that the check comes right after the process was dealt with
 	var pid int
-	t.Run("test", func(t *testing.T) {
-		self := servers.StartSelf(t, "count")
-		self.Await("count")
-		pid = self.PID()
+	t.Cleanup(func() {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("signal to the process: %v, want %v", err, syscall.ESRCH)
+		}
 	})
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("signal to the process: %v, want %v", err, syscall.ESRCH)
-	}
+	self := servers.StartSelf(t, "count")
+	self.Await("count")
+	pid = self.PID()
 }
