@@ -137,6 +137,7 @@ func records(t testing.TB, client *clientv3.Client, prefix string, n int) []stri
 type counter struct {
 	all, keepAlives atomic.Int64
 	watches         chan struct{} // one element for each, if not nil
+	writes          chan struct{} // one element for each transaction sent, if not nil
 }
 
 // countWatches makes a counter that tells of every watch that was confirmed.
@@ -166,8 +167,11 @@ func (s *watchStream) RecvMsg(m any) error {
 func (c *counter) count(config *clientv3.Config) {
 	note := func(method string) {
 		c.all.Add(1)
-		if method == "/etcdserverpb.Lease/LeaseKeepAlive" {
+		switch {
+		case method == "/etcdserverpb.Lease/LeaseKeepAlive":
 			c.keepAlives.Add(1)
+		case method == "/etcdserverpb.KV/Txn" && c.writes != nil:
+			c.writes <- struct{}{}
 		}
 	}
 	config.DialOptions = append(config.DialOptions,
