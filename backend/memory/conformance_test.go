@@ -10,30 +10,24 @@ import (
 	"github.com/hustings-go/hustings/backend/memory"
 )
 
-// harness runs the suite on a store of its own for each case, which is made inside around.
-func harness(around func(t *testing.T, run func(t *testing.T))) backendtest.Harness {
-	var store *memory.Backend
+// harness works with the store of whatever session store returns.
+func harness(store func() *memory.Backend) backendtest.Harness {
 	return backendtest.Harness{
-		Around: func(t *testing.T, run func(t *testing.T)) {
-			around(t, func(t *testing.T) {
-				store = open(t)
-				run(t)
-			})
-		},
 		Open: func(t testing.TB, ttl time.Duration) backend.Backend {
-			b, err := store.Peer(memory.WithTTL(ttl))
+			t.Helper()
+			b, err := store().Peer(memory.WithTTL(ttl))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return b
 		},
 		MinTTL:   time.Second,
-		TTL:      5 * time.Second,
+		TTL:      10 * time.Second,
 		MaxValue: memory.MaxValueLen,
-		Calls:    func() int64 { return store.Calls() },
+		Calls:    func() int64 { return store().Calls() },
 		Depose: func(t testing.TB, key string) {
 			t.Helper()
-			if !store.Depose(key) {
+			if !store().Depose(key) {
 				t.Fatalf("nobody leads %q", key)
 			}
 		},
@@ -42,11 +36,26 @@ func harness(around func(t *testing.T, run func(t *testing.T))) backendtest.Harn
 	}
 }
 
-func TestConformance(t *testing.T) {
-	t.Run("in virtual time", func(t *testing.T) {
-		backendtest.Run(t, harness(synctest.Test))
-	})
-	t.Run("on the real clock", func(t *testing.T) {
-		backendtest.Run(t, harness(func(t *testing.T, run func(t *testing.T)) { run(t) }))
+func TestConformanceInVirtualTime(t *testing.T) {
+	var store *memory.Backend // of the case that runs: a store stays in its bubble
+	h := harness(func() *memory.Backend { return store })
+	h.Around = func(t *testing.T, run func(t *testing.T)) {
+		synctest.Test(t, func(t *testing.T) {
+			store = open(t)
+			run(t)
+		})
+	}
+	backendtest.Run(t, h)
+}
+
+func TestConformanceOnTheRealClock(t *testing.T) {
+	store := open(t)
+	h := harness(func() *memory.Backend { return store })
+	h.Parallel = true
+	backendtest.Run(t, h)
+	t.Cleanup(func() { // after all that runs in parallel
+		if n := memory.Keys(store); n != 0 {
+			t.Errorf("the store still knows %d keys", n)
+		}
 	})
 }

@@ -1,5 +1,17 @@
 package memory
 
+import "github.com/hustings-go/hustings/backend"
+
+// TimerRuns reports whether the timer of a lease's record runs, and stops it.
+func TimerRuns(l backend.Lease) bool { return l.(*lease).rec.timer.Stop() }
+
+// Records returns how many records of key the store of b has.
+func Records(b *Backend, key string) int {
+	n := 0
+	b.each(key, func(*record) { n++ })
+	return n
+}
+
 // Keys returns how many keys the store of b knows.
 func Keys(b *Backend) int {
 	b.store.mu.Lock()
@@ -30,7 +42,12 @@ func (b *Backend) each(key string, f func(rec *record)) {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
 	e := b.store.keys[key]
+	if e == nil {
+		return
+	}
 	for _, rec := range append([]*record{e.holder}, e.waiting...) {
-		f(rec)
+		if rec != nil {
+			f(rec)
+		}
 	}
 }

@@ -216,6 +216,38 @@ func TestATimerThatFiredAsItWasSetAnewEndsNothing(t *testing.T) {
 	})
 }
 
+func TestTheTimerOfARecordStopsWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		l := win(t, b, "k")
+		if err := l.Resign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if memory.TimerRuns(l) {
+			t.Error("the timer of a resigned term runs")
+		}
+		if !memory.TimerRuns(win(t, b, "k")) {
+			t.Error("the timer of a term does not run")
+		}
+	})
+}
+
+func TestTheQueueIsLeftWhenCloseReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t)
+		win(t, b, "k")
+		p := peer(t, b)
+		done := stand(t.Context(), p, "k")
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := memory.Records(b, "k"); n != 1 {
+			t.Errorf("the store has %d records of the key, want the holder's alone", n)
+		}
+		wantErr(t, "Campaign", now(t, done).err, backend.ErrClosed)
+	})
+}
+
 func TestASessionWhoseLeaseExpiredUnseenMayStandAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t)
