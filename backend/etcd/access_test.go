@@ -168,7 +168,7 @@ func TestRights(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the message holds a password: %v", err)
 		}
-		if err != nil && !retry.IsPermanent(err) {
+		if !retry.IsPermanent(err) {
 			t.Errorf("Observe of a user that is no more: %v, want a permanent error", err)
 		}
 		break

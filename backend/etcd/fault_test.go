@@ -350,3 +350,63 @@ func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
 func segment(t testing.TB) string {
 	return string(slices.DeleteFunc([]byte(t.Name()), func(c byte) bool { return c == '/' || c == ' ' }))
 }
+
+// A watch that falls silent, as streams do, costs a TTL at most.
+func TestSilentWatches(t *testing.T) {
+	server := servers.StartEtcd(t)
+	counter := countWatches()
+	leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "silent", "a")
+	b := open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(3*time.Second))
+	waiting := campaign(t, t.Context(), b, "silent", "b")
+	leaders := make(chan string, 16)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for leader, err := range b.Observe(ctx, "silent") {
+			if err != nil {
+				t.Error(err)
+			}
+			leaders <- string(leader.Value)
+		}
+	}()
+	defer func() { stop(); <-done }()
+	counter.watched(t, 3)
+	if got := receive(t, "the leader", leaders); got != "a" {
+		t.Errorf("observed %q", got)
+	}
+	counter.mute.Store(true)
+	if err := leader.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if o := receive(t, "the waiting candidate", waiting); o.err != nil {
+		t.Fatal(o.err)
+	}
+	for receive(t, "the new leader", leaders) != "b" {
+	}
+}
+
+// A slow answer does not lengthen a promise: grants count from before the request.
+func TestGrantsCountFromTheSend(t *testing.T) {
+	server := servers.StartEtcd(t)
+	proxy, client := behind(t, server)
+	b := open(t, client, etcd.WithTTL(long))
+	win(t, b, "sent/connected", "x")
+	const delay = 400 * time.Millisecond // each way
+	proxy.Delay(delay)
+	began := backend.Now()
+	other := open(t, client, etcd.WithTTL(long))
+	l := win(t, other, "sent", "x")
+	if late := l.Grant().Sent.Since(began); late > delay {
+		t.Errorf("the grant of the win counts from %v after the call, though the request took %v", late, 2*delay)
+	}
+	began = backend.Now()
+	g, err := l.Renew(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if late := g.Sent.Since(began); late < 0 || late > delay {
+		t.Errorf("the grant of a renewal counts from %v after the call, though the request took %v", late, 2*delay)
+	}
+	proxy.Heal()
+}

@@ -138,6 +138,7 @@ type counter struct {
 	all, keepAlives atomic.Int64
 	watches         chan struct{} // one element for each, if not nil
 	writes          chan struct{} // one element for each transaction sent, if not nil
+	mute            atomic.Bool   // events of watches are lost
 }
 
 // countWatches makes a counter that tells of every watch that was confirmed.
@@ -154,12 +155,15 @@ func (c *counter) watched(t testing.TB, n int) {
 type watchStream struct {
 	grpc.ClientStream
 	created chan<- struct{}
+	mute    *atomic.Bool
 }
 
 func (s *watchStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
 	if resp, ok := m.(*etcdserverpb.WatchResponse); ok && err == nil && resp.Created {
 		s.created <- struct{}{}
+	} else if ok && err == nil && s.mute.Load() {
+		resp.Events = nil
 	}
 	return err
 }
@@ -185,7 +189,7 @@ func (c *counter) count(config *clientv3.Config) {
 			if err != nil || c.watches == nil {
 				return stream, err
 			}
-			return &watchStream{stream, c.watches}, nil
+			return &watchStream{stream, c.watches, &c.mute}, nil
 		}))
 }
 
