@@ -31,5 +31,5 @@
 // A call is one request to the store: one for each Renew, Proclaim, Resign, Wait and Observe; one for a
 // Campaign that wins at once, two for one that had to wait; and one to take back what a failed
 // Campaign or Resign left in the store. What is refused without asking the store (a bad key, a context
-// that has ended, ErrBusy, ErrClosed) is no call.
+// that has ended, ErrBusy) is no call.
 package memory
