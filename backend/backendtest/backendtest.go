@@ -18,8 +18,9 @@
 // uses keys of its own, so that what a store remembers, or another run, is not in its way.
 //
 // The suite cannot see everything. Let TestMain end with goleak, so that a goroutine that outlives its
-// call is noticed, and test beside it what only your store knows: how its errors are told apart, and
-// what a lost connection does.
+// call is noticed. Test beside it what only your store knows: how its errors are told apart, and what a
+// lost connection does. And as a near store answers at once, show with slow answers (through a proxy,
+// say) that a Grant counts from the request: the cases that wait for an expiry then notice.
 package backendtest
 
 import (
