@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,10 +16,17 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
+	"github.com/hustings-go/hustings/internal/faults"
+	"github.com/hustings-go/hustings/internal/servers"
 	"github.com/hustings-go/hustings/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if servers.Role() == faults.Role {
+		os.Exit(faults.Candidate(openProcess))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
