@@ -37,7 +37,8 @@ lint: ## check formatting, lint, that go.mod is tidy, and that other systems can
 	linter="$(linter)"; failed=0; \
 	$(for_modules); do \
 		echo "lint $$module"; \
-		(cd "$$module" && "$$linter" run ./... && go mod tidy -diff) || failed=1; \
+		(cd "$$module" && "$$linter" run ./...) || failed=1; \
+		go mod tidy -C "$$module" -diff || failed=1; \
 		for system in darwin windows; do \
 			GOOS=$$system go build -C "$$module" ./... || { echo "does not build for $$system"; failed=1; }; \
 		done; \
