@@ -34,8 +34,8 @@ clean-servers: ## remove the servers that were built
 
 .PHONY: lint
 lint: ## check formatting, lint, that go.mod is tidy, and that other systems can build it
-	linter="$(linter)"; failed=0; \
-	$(for_modules); do \
+	@linter="$(linter)"; failed=0; \
+	@$(for_modules); do \
 		echo "lint $$module"; \
 		(cd "$$module" && "$$linter" run ./...) || failed=1; \
 		go mod tidy -C "$$module" -diff || failed=1; \
@@ -47,11 +47,11 @@ lint: ## check formatting, lint, that go.mod is tidy, and that other systems can
 
 .PHONY: fmt
 fmt: ## format the sources and sort their imports
-	linter="$(linter)"; $(for_modules); do (cd "$$module" && "$$linter" fmt ./...); done
+	@linter="$(linter)"; $(for_modules); do (cd "$$module" && "$$linter" fmt ./...); done
 
 .PHONY: tidy
 tidy: ## tidy go.mod and go.sum
-	$(for_modules); do go mod tidy -C "$$module"; done
+	@$(for_modules); do go mod tidy -C "$$module"; done
 
 .PHONY: cover
 cover: ## tell how much of package election its tests run
@@ -60,7 +60,7 @@ cover: ## tell how much of package election its tests run
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for a while (FUZZTIME=10s)
-	grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -rn1 dirname | sort -u | while read -r dir; do \
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -rn1 dirname | sort -u | while read -r dir; do \
 		targets="$$(go test -C "$$dir" -list '^Fuzz' . | grep '^Fuzz')"; for target in $$targets; do \
 			go test -C "$$dir" -run '^$$' -fuzz "^$$target$$" -fuzztime $(strip $(FUZZTIME)) . < /dev/null; \
 		done; \
