@@ -33,6 +33,9 @@ type Backend interface {
 	// as the key is won, either the Lease is returned, and the caller resigns it, or the key is given
 	// up before the error is returned.
 	//
+	// The Lease does not depend on ctx any more. A lease whose holder stops renewing must end: on a session that
+	// something else keeps alive, the record is removed, not kept alive with it.
+	//
 	// A second Campaign for a key that this Backend is campaigning for or holds is refused with
 	// ErrBusy; after Close it is ErrClosed; a key or value that the store cannot take is refused with a
 	// permanent error before anything is sent. Campaign does not keep value after it returns.
@@ -84,8 +87,9 @@ type Lease interface {
 
 	// Resign gives up this term and no other: it can never remove a successor's record, not even one
 	// of this same session. It returns nil when the record is known to be gone, by whatever hand, and
-	// may be called again after an error, and after success. What could not be confirmed is remembered
-	// by the Backend and repeated before the session is used again for the key.
+	// may be called again after an error, and after success. The term is given up by the call, whatever it
+	// returns, also when ctx had ended before: what could not be confirmed is remembered by the Backend and
+	// repeated before the session is used again for the key. Wait has no meaning after it.
 	Resign(ctx context.Context) error
 }
 
