@@ -35,7 +35,7 @@ clean-servers: ## remove the servers that were built
 .PHONY: lint
 lint: ## check formatting, lint, that go.mod is tidy, and that other systems can build it
 	@linter="$(linter)"; failed=0; \
-	@$(for_modules); do \
+	$(for_modules); do \
 		echo "lint $$module"; \
 		(cd "$$module" && "$$linter" run ./...) || failed=1; \
 		go mod tidy -C "$$module" -diff || failed=1; \
