@@ -84,7 +84,7 @@ func (e *Election[T]) Events(ctx context.Context) iter.Seq[Event[T]] {
 		defer func() { e.finish(d, sub, !left) }()
 		for {
 			r, previous, ok := sub.take(d.base)
-			if !ok || !yield(e.event(r, previous, r.ctx)) {
+			if !ok || !yield(e.event(r.ctx, r, previous)) {
 				left = true
 				return
 			}
@@ -138,7 +138,7 @@ func (e *Election[T]) Watch(ctx context.Context) iter.Seq[Event[T]] {
 		defer e.hub.unsubscribe(sub)
 		for ctx.Err() == nil {
 			r, previous, ok := sub.take(ctx)
-			if !ok || !yield(e.event(r, previous, sub.context(ctx, r))) {
+			if !ok || !yield(e.event(sub.context(ctx, r), r, previous)) {
 				return
 			}
 		}
@@ -156,7 +156,7 @@ func (e *Election[T]) Current() Event[T] {
 		}
 		return Event[T]{State: StateErrored, Previous: StateLeader, Err: err, At: e.opts.now().Wall(), ctx: r.ctx}
 	}
-	return e.event(r, r.state, r.ctx)
+	return e.event(r.ctx, r, r.state)
 }
 
 // Term returns the current term, or nil when this candidate does not lead. All methods of a nil Term work.
@@ -234,7 +234,7 @@ func (e *Election[T]) running() *driver {
 }
 
 // event gives a record its type.
-func (e *Election[T]) event(r record, previous State, ctx context.Context) Event[T] {
+func (e *Election[T]) event(ctx context.Context, r record, previous State) Event[T] {
 	return Event[T]{
 		State: r.state, Previous: previous,
 		Leader: e.codec.leader(r.leader),

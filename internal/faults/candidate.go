@@ -1,3 +1,5 @@
+//go:build unix
+
 package faults
 
 import (
@@ -107,7 +109,7 @@ func (w *worker) work(ctx context.Context, term *election.Term) {
 			select {
 			case <-free: // one write at a time, and none of them holds up the look at the term
 				writing.Go(func() {
-					if err := write(w.client, w.url, w.name, term.Token()); err != nil {
+					if err := write(context.WithoutCancel(ctx), w.client, w.url, w.name, term.Token()); err != nil {
 						say("write %s", oneLine(err))
 					}
 					free <- struct{}{}

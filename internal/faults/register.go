@@ -1,6 +1,9 @@
+//go:build unix
+
 package faults
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -92,8 +95,12 @@ func (r *Register) Check(t testing.TB) {
 }
 
 // write is a leader's side of a write.
-func write(client *http.Client, url, who string, token uint64) error {
-	resp, err := client.Post(fmt.Sprintf("%s/?who=%s&token=%d", url, who, token), "", nil)
+func write(ctx context.Context, client *http.Client, url, who string, token uint64) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("%s/?who=%s&token=%d", url, who, token), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
