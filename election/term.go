@@ -150,7 +150,7 @@ func (t *Term) Bind(parent context.Context) (context.Context, context.CancelFunc
 // candidacy begins, before f has returned. Its context ends when the term is told to stop. Go reports
 // whether f was started; it is not when the term has been told to stop already.
 func (t *Term) Go(f func(ctx context.Context)) bool {
-	if t == nil || !t.work.begin() {
+	if t == nil || t.ctx.Err() != nil || !t.work.begin() {
 		return false
 	}
 	go func() {
