@@ -16,6 +16,7 @@ import (
 )
 
 func TestNewRefuses(t *testing.T) {
+	t.Parallel()
 	client := connect(t, []string{"127.0.0.1:1"})
 	for _, tc := range []struct {
 		client *clientv3.Client
@@ -50,6 +51,7 @@ func TestNewRefuses(t *testing.T) {
 
 // etcd raises a TTL that is too short for it, and the grant says so.
 func TestGrantTellsWhatWasGranted(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(time.Second))
 	if g := win(t, b, "grant", "x").Grant(); g.TTL != 2*time.Second {
@@ -60,6 +62,7 @@ func TestGrantTellsWhatWasGranted(t *testing.T) {
 // An endpoint where nobody listens turns into a passing error within the bound of a request, for every
 // call, and nothing is left running.
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	b := open(t, connect(t, []string{"127.0.0.1:1"}), etcd.WithTTL(3*time.Second), etcd.WithName("node-7"))
 	began := time.Now()
 	_, err := b.Campaign(within(t), "unreachable", nil)
@@ -76,6 +79,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestClosedClient(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	client := connect(t, []string{server.Endpoint()})
 	b := open(t, client, etcd.WithTTL(long))
@@ -93,6 +97,7 @@ func TestClosedClient(t *testing.T) {
 }
 
 func TestRights(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	server.Ctl("role", "add", "candidate")
 	server.Ctl("role", "grant-permission", "candidate", "readwrite", "--prefix=true", "rights/mine/")
@@ -177,6 +182,7 @@ func TestRights(t *testing.T) {
 
 // A full store takes no writes and says so, in passing.
 func TestFullStore(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t, servers.EtcdArgs("--quota-backend-bytes=4194304"))
 	client := connect(t, []string{server.Endpoint()})
 	b := open(t, client, etcd.WithTTL(long))
@@ -201,6 +207,7 @@ func TestFullStore(t *testing.T) {
 }
 
 func TestValueSize(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	var calls counter
 	b := open(t, connect(t, []string{server.Endpoint()}, calls.count), etcd.WithTTL(long))
@@ -219,6 +226,7 @@ func TestValueSize(t *testing.T) {
 }
 
 func TestCancelledBeforeItStarts(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	var calls counter
 	b := open(t, connect(t, []string{server.Endpoint()}, calls.count), etcd.WithTTL(long))

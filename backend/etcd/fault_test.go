@@ -24,6 +24,7 @@ func behind(t testing.TB, server *servers.Etcd, opts ...func(*clientv3.Config)) 
 // The record is written, the answer lost, and then all contact: nobody knows what is in the store. The
 // next Campaign of the same Backend must clean it up before it queues again.
 func TestRecordOfALostAnswerIsCleaned(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	proxy, client := behind(t, server)
@@ -58,6 +59,7 @@ func TestRecordOfALostAnswerIsCleaned(t *testing.T) {
 // done to withdraw it. Another term keeps the lease alive for as long as it likes; the late record must
 // not profit from that.
 func TestRecordThatArrivesLateDoesNotStay(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	writes := &counter{writes: make(chan struct{}, 1024)}
@@ -79,6 +81,7 @@ func TestRecordThatArrivesLateDoesNotStay(t *testing.T) {
 	}
 	proxy.Refuse()
 	proxy.Heal()
+	insist(t, "Renew of another term", func() error { _, err := held.Renew(within(t)); return err })
 	path := "late/record/" + heldPath[len("late/held/"):]
 	if _, err := operator.Put(within(t), path, "x", clientv3.WithLease(clientv3.LeaseID(resp.Kvs[0].Lease))); err != nil {
 		t.Fatal(err)
@@ -100,6 +103,7 @@ func TestRecordThatArrivesLateDoesNotStay(t *testing.T) {
 
 // A leader that cannot reach the store learns nothing from it: no error is ErrLost, and none takes long.
 func TestLeaderIsCutOff(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	for _, tc := range []struct {
@@ -148,6 +152,7 @@ func TestLeaderIsCutOff(t *testing.T) {
 
 // A failed Resign is made up for before the Backend stands for the key again.
 func TestFailedResignIsRepeated(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	proxy, client := behind(t, server)
@@ -171,6 +176,7 @@ func TestFailedResignIsRepeated(t *testing.T) {
 
 // A candidate that is cut off for longer than it can tolerate ends with a passing error, in time.
 func TestWaitingCandidateIsCutOff(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "cutoff", "leader")
 	for _, cut := range []func(*servers.Proxy){(*servers.Proxy).Cut, (*servers.Proxy).Refuse} {
@@ -202,6 +208,7 @@ func TestWaitingCandidateIsCutOff(t *testing.T) {
 // A server that is killed and started again has lost nothing; nor have those who lead, wait and watch,
 // whatever errors they saw meanwhile.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	counter := countWatches()
 	a := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
@@ -228,6 +235,7 @@ func TestServerRestarts(t *testing.T) {
 
 // While a watch is broken off, the revisions it would go on from are compacted away.
 func TestCompactionUnderWatches(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	counter := countWatches()
@@ -287,6 +295,7 @@ func TestCompactionUnderWatches(t *testing.T) {
 // A cluster of three loses its leader, elects another, and moves the office on: terms go on, nobody is
 // told that they are lost, and a member that lost the others does not hold its clients.
 func TestClusterChangesItsLeader(t *testing.T) {
+	t.Parallel()
 	cluster := servers.StartEtcdCluster(t, 3)
 	counter := countWatches()
 	a := open(t, connect(t, cluster.Endpoints()), etcd.WithTTL(long))
@@ -325,6 +334,7 @@ func TestClusterChangesItsLeader(t *testing.T) {
 // A member that is cut off from the others must not keep a candidate or an observer in the belief that
 // nothing happens.
 func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
+	t.Parallel()
 	cluster := servers.StartEtcdCluster(t, 3)
 	counter := countWatches()
 	alone := cluster.Member(0)
@@ -353,6 +363,7 @@ func segment(t testing.TB) string {
 
 // A watch that falls silent, as streams do, costs a TTL at most.
 func TestSilentWatches(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	counter := countWatches()
 	leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "silent", "a")
@@ -388,6 +399,7 @@ func TestSilentWatches(t *testing.T) {
 
 // A slow answer does not lengthen a promise: grants count from before the request.
 func TestGrantsCountFromTheSend(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	proxy, client := behind(t, server)
 	b := open(t, client, etcd.WithTTL(long))

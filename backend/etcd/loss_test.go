@@ -16,6 +16,7 @@ const long = 60 * time.Second // a TTL that does not run out in a test
 // The phantom leader of package concurrency (etcd-io/etcd#19597): the waiter's record goes, then the
 // leader resigns. And the zombie (#22387): the record goes, and nothing else happens.
 func TestWaitingCandidateLosesItsRecord(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	for i, tc := range []struct {
@@ -68,6 +69,7 @@ func TestWaitingCandidateLosesItsRecord(t *testing.T) {
 }
 
 func TestLeaderLosesItsRecord(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	for i, tc := range []struct {
@@ -124,6 +126,7 @@ func TestLeaderLosesItsRecord(t *testing.T) {
 // A session is shared, and so is its lease; an election that lets its term run out must lose its key all
 // the same.
 func TestTermThatIsNotRenewedEndsOnASharedLease(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
@@ -169,6 +172,7 @@ func TestTermThatIsNotRenewedEndsOnASharedLease(t *testing.T) {
 
 // A held key is busy for its own Backend until its term has run out, and no longer.
 func TestTermThatRanOutIsNotBusy(t *testing.T) {
+	t.Parallel()
 	server := servers.StartEtcd(t)
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
 	l := win(t, b, "lapsed", "x")
