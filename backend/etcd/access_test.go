@@ -211,9 +211,9 @@ func TestValueSize(t *testing.T) {
 	server := servers.StartEtcd(t)
 	var calls counter
 	b := open(t, connect(t, []string{server.Endpoint()}, calls.count), etcd.WithTTL(long))
-	l := win(t, b, "size", strings.Repeat("x", etcd.MaxValueSize))
+	l := win(t, b, "size", strings.Repeat("x", etcd.MaxValueLen))
 	before := calls.all.Load()
-	big := make([]byte, etcd.MaxValueSize+1)
+	big := make([]byte, etcd.MaxValueLen+1)
 	_, err := b.Campaign(within(t), "size/2", big)
 	for _, err := range []error{err, l.Proclaim(within(t), big)} {
 		if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "1048577") || !strings.Contains(err.Error(), "1048576") {

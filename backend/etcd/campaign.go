@@ -24,7 +24,7 @@ const grace = time.Second
 // own, so that one resignation wakes one candidate. A keep-alive every third of the TTL keeps the
 // session; a look at the queue once per TTL is there in case that a watch fell silent.
 //
-// Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueSize bytes, a
+// Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a
 // refused login, or a client that was closed; an ErrDenied when a right is missing. Everything else
 // passes, the loss of the session included: the next Campaign makes a new session, and is a new candidacy
 // at the end of the queue. After every error the record was removed in one bounded try, or will be before

@@ -21,7 +21,7 @@ func TestConformance(t *testing.T) {
 	var clients sync.Map // of each Backend
 	backendtest.Run(t, backendtest.Harness{
 		MinTTL:    2 * time.Second, // what etcd grants at least, with its default timings
-		MaxValue:  etcd.MaxValueSize,
+		MaxValue:  etcd.MaxValueLen,
 		Calls:     calls.all.Load,
 		IdleCalls: 4, // three keep-alives and one look at the queue
 		Parallel:  true,

@@ -19,10 +19,10 @@ const (
 	// holder crashed, so a day is already too long for nearly everybody.
 	MaxTTL = 24 * time.Hour
 
-	// MaxValueSize is the largest value that Campaign and Proclaim take, in bytes. It leaves room below
+	// MaxValueLen is the largest value that Campaign and Proclaim take, in bytes. It leaves room below
 	// the server's own bound on a request (--max-request-bytes, 1.5 MiB by default) and the client's
 	// (clientv3.Config.MaxCallSendMsgSize, 2 MiB by default).
-	MaxValueSize = 1 << 20
+	MaxValueLen = 1 << 20
 )
 
 // Option changes what New makes. The zero Option does nothing.
@@ -68,8 +68,8 @@ func validateClient(client *clientv3.Client) error {
 }
 
 func validateValue(value []byte) error {
-	if len(value) > MaxValueSize {
-		return retry.Permanent(fmt.Errorf("the value has %d bytes, and at most %d are allowed", len(value), MaxValueSize))
+	if len(value) > MaxValueLen {
+		return retry.Permanent(fmt.Errorf("the value has %d bytes, and at most %d are allowed", len(value), MaxValueLen))
 	}
 	return nil
 }
