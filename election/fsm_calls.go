@@ -119,11 +119,11 @@ func (m *machine) observed(l leader) bool {
 	switch {
 	case l.Token == 0:
 		news := m.leader.Token != 0
-		m.leader = leader{}
+		m.leader, m.past = leader{}, m.highest
 		return news
-	case l.Token > m.highest, l.Token == m.leader.Token:
+	case l.Token >= m.highest && l.Token > m.past:
 		news := l.Token != m.leader.Token || string(l.Value) != string(m.leader.Value)
-		m.leader, m.highest = l, max(m.highest, l.Token)
+		m.leader, m.highest = l, l.Token
 		return news
 	default:
 		return false

@@ -200,7 +200,7 @@ func (m *machine) lead(now instant) {
 	m.follow.Reset()
 	m.denied, m.mendless = denials{}, nil
 	m.leader = leader{Value: m.value, Token: m.token}
-	m.highest = max(m.highest, m.token)
+	m.highest, m.past = max(m.highest, m.token), max(m.past, m.token)
 	m.schedule()
 	m.emit(effect{kind: effectBegin, term: m.term, token: m.token, grant: m.grant, plan: m.plan})
 	m.publish(now, notice{term: m.term})
