@@ -13,7 +13,7 @@ type phase uint8
 const (
 	phaseIdle        phase = iota // nothing asked yet; left by start
 	phaseCampaigning              // a Campaign call is under way
-	phaseConfirming               // won, but so late that a renewal comes before the announcement
+	phaseConfirming               // won, but so late, or so doubtful, that a renewal comes before the announcement
 	phaseWithdrawing              // told to stop standing; the Campaign call has not returned yet
 	phaseLeading                  // a term is announced, its context is live
 	phaseDraining                 // the term was told to stop; its work has not returned yet

@@ -174,7 +174,7 @@ func (m *machine) win(now instant, f fact) {
 		m.then, m.broken, m.final = thenEnd, true, err
 		m.beginRelease(now)
 		m.publish(now, notice{err: err})
-	case late < m.plan.renew:
+	case late < m.plan.renew && f.token >= m.highest: // else somebody was seen to lead after us
 		m.lead(now)
 	case late < m.plan.soft:
 		m.phase = phaseConfirming

@@ -8,7 +8,7 @@ const (
 	unset      rule = iota
 	ignore          // nothing to do
 	stand           // begin to campaign
-	win             // a lease: lead, renew it first, or give it back, by how late it came
+	win             // a lease: lead, renew it first if in doubt, or give it back, by how late it came
 	winLate         // a lease after the wish was withdrawn: give it back
 	discard         // a lease that nobody waits for: give it back
 	fail            // the candidacy failed: back off, or end

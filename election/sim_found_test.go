@@ -23,3 +23,16 @@ func TestAListenerThatComesLaterIsToldTheSameLeader(t *testing.T) {
 		t.Errorf("believes again in leader %d, which was seen to be over", got)
 	}
 }
+
+// Found by seed 2866: the answer to a win came late, after its record was taken away and a successor had
+// been seen. The term was announced all the same, and with it a leader older than the one shown before.
+func TestAWinBelowATokenThatWasSeenIsRenewedBeforeItIsAnnounced(t *testing.T) {
+	b := newBench(t)
+	b.do(0, fact{kind: factListeners, n: 1}).do(0, fact{kind: factStart})
+	b.do(0, fact{kind: factObserved, leader: leader{Token: 10}})
+	b.do(0, fact{kind: factWon, token: 7, grant: b.granted(0)}).want(phaseConfirming, "renew")
+	b.do(0, fact{kind: factRenewFailed, class: classLost, err: ErrLost})
+	if b.m.phase != phaseCampaigning || b.find(effectCampaign) == nil {
+		t.Errorf("does not stand again, but is %s", phaseNames[b.m.phase])
+	}
+}
