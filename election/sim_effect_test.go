@@ -1,0 +1,180 @@
+package election
+
+import (
+	"context"
+	"errors"
+)
+
+// fact hears of what a machine is told, before it is.
+func (c *checker) fact(p *process, f fact) {
+	switch f.kind {
+	case factWon, factFailed, factRenewed, factRenewFailed, factProclaimed, factReleased:
+	default:
+		return
+	}
+	if f.seq != p.seen.call {
+		return
+	}
+	p.seen.call = 0
+	if f.err != nil || c.w.now-p.seen.since > p.seen.bound/2 {
+		p.seen.hurt++
+	}
+}
+
+// effect holds for everything that a machine wants done, before it is done.
+func (c *checker) effect(p *process, e effect) {
+	if p.finished {
+		c.fail("I11", "host %d: %s after the end", p.h.id, effectNames[e.kind])
+	}
+	switch e.kind {
+	case effectCampaign, effectRenew, effectProclaim, effectRelease:
+		c.call(p, e)
+	case effectBegin:
+		c.begin(p, e)
+	case effectInstall:
+		p.seen.hurt = 0
+	case effectCancel:
+		c.cancelled(p, e)
+	case effectPublish:
+		c.published(p, e.event)
+	case effectOver:
+		p.seen.over = e.term
+	case effectReport:
+		if e.text == "a fact without a rule" {
+			c.fail("table", "host %d: %v", p.h.id, e.err)
+		}
+	case effectFinish:
+		if p.seen.working || p.seen.announced != 0 || p.seen.call != 0 {
+			c.fail("I11", "host %d: the end, with work %v, announced %d, call %d", p.h.id, p.seen.working, p.seen.announced, p.seen.call)
+		}
+	default:
+	}
+}
+
+// call holds for the calls of which one may be under way.
+func (c *checker) call(p *process, e effect) {
+	if p.seen.call != 0 {
+		c.fail("calls", "host %d: %s while another call is under way", p.h.id, effectNames[e.kind])
+	}
+	p.seen.call, p.seen.since, p.seen.bound = e.seq, c.w.now, e.bound
+	switch e.kind {
+	case effectRenew, effectProclaim:
+		if e.bound <= 0 || e.bound > safeSoft(c.w.granted)/7 {
+			c.fail("calls", "host %d: %s is bounded by %v", p.h.id, effectNames[e.kind], e.bound)
+		}
+		return
+	case effectRelease:
+		if e.bound <= 0 || e.bound > p.d.m.rules.release {
+			c.fail("calls", "host %d: a release is bounded by %v", p.h.id, e.bound)
+		}
+		if t := p.d.term; t != nil && t.number == e.term && t.span.Load() != nil {
+			c.fail("I8", "host %d: released before the term was over", p.h.id)
+		}
+	default:
+		p.seen.hurt = 0
+	}
+	if p.seen.working {
+		c.fail("I8", "host %d: %s under work that runs", p.h.id, effectNames[e.kind])
+	}
+}
+
+func (c *checker) begin(p *process, e effect) {
+	c.w.stats.terms++
+	cand := p.client.held[e.term]
+	switch {
+	case cand == nil || cand.token != e.token:
+		c.fail("I3", "host %d: term %d is not what was won", p.h.id, e.token)
+	case c.unsound:
+	case e.token <= p.seen.token:
+		c.fail("I3", "host %d: term %d after %d", p.h.id, e.token, p.seen.token)
+	case c.holders[e.token] != nil:
+		c.fail("I3", "two processes have had token %d", e.token)
+	}
+	if p.seen.working {
+		c.fail("I7", "host %d: a term begins under work of the last one", p.h.id)
+	}
+	c.holders[e.token] = p
+	p.seen.token, p.seen.hurt = e.token, 0
+}
+
+// cancelled: a term ends because somebody asked, because the store took it away, or because it could not
+// be renewed; and for that three attempts have failed, or the host was not itself.
+func (c *checker) cancelled(p *process, e effect) {
+	hurt := p.seen.hurt
+	if p.seen.call != 0 {
+		hurt++
+	}
+	switch {
+	case errors.Is(e.err, ErrExpired):
+		if hurt < 3 && p.h.outage+2*c.w.ttl < c.w.now {
+			c.fail("I13", "host %d: the term expired after %d failed calls", p.h.id, hurt)
+		}
+	case errors.Is(e.err, ErrLost):
+		if !c.unsound && c.w.store.own(p.client.held[e.term]) != nil {
+			c.fail("I13", "host %d: the term was given up as lost, but the store still has it", p.h.id)
+		}
+	}
+}
+
+// published holds for every event: a term's end follows its beginning, and tokens never go back.
+func (c *checker) published(p *process, n notice) {
+	s := &p.seen
+	switch {
+	case n.ends != 0 && n.ends != s.announced:
+		c.fail("I7", "host %d: told the end of term %d, announced was %d", p.h.id, n.ends, s.announced)
+	case n.ends == 0 && s.announced != 0:
+		c.fail("I7", "host %d: %v published while a term was announced", p.h.id, n.state)
+	case n.ends != 0 && p.d.term.ctx.Err() == nil:
+		c.fail("I7", "host %d: the end of a term is told before its context has ended", p.h.id)
+	}
+	s.announced = n.term
+	if t := n.leader.Token; t != 0 {
+		if t < s.shown && !c.unsound {
+			c.fail("I9", "host %d: published leader %d after %d", p.h.id, t, s.shown)
+		}
+		s.shown = t
+	}
+}
+
+// taken holds for every event that the loop sees.
+func (c *checker) taken(l *loop, r record, previous State) {
+	c.w.note(l.p.h, "sees", uint64(r.state))
+	if l.owed && (r.err == nil || previous != StateLeader) {
+		c.fail("I7", "host %d: the loop saw a term begin and then %v after %v, error %v", l.p.h.id, r.state, previous, r.err)
+	}
+	l.last, l.owed = r.state, r.term != nil
+	if r.term == nil {
+		return
+	}
+	if r.term.ctx.Err() != nil || r.term.span.Load() == nil {
+		c.fail("I7", "host %d: the loop saw term %d begin, which is over", l.p.h.id, r.term.token)
+	}
+	if l.p.seen.taken == r.term.number {
+		c.fail("I7", "host %d: term %d began twice", l.p.h.id, r.term.token)
+	}
+	l.p.seen.taken = r.term.number
+}
+
+// lastEvent holds when nothing will follow.
+func (c *checker) lastEvent(l *loop) {
+	if l.owed {
+		c.fail("I7", "host %d: the loop ended without being told the end of its term", l.p.h.id)
+	}
+	if l.last != StateResigned && l.last != StateErrored {
+		c.fail("I7", "host %d: the last event was %v", l.p.h.id, l.last)
+	}
+}
+
+// answered holds for Confirm: nil says that the store was asked after the question.
+func (c *checker) answered(p *process, a simAsk, err error) {
+	if err != nil || a.kind != factConfirmAsked {
+		return
+	}
+	proofs := p.seen.proofs[p.d.m.term]
+	if len(proofs) == 0 || proofs[len(proofs)-1].at < a.at {
+		c.fail("confirm", "host %d: confirmed by an answer to an earlier question", p.h.id)
+	}
+	if !c.valid(p) && !errors.Is(context.Cause(p.d.term.ctx), ErrExpired) && c.w.now > c.excused {
+		c.w.stats.doubted++ // legal: Term.Confirm looks at Valid once more
+	}
+}
