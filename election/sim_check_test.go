@@ -46,11 +46,18 @@ type seen struct {
 	since     time.Duration
 	bound     time.Duration
 	announced uint64
-	token     uint64 // of its last term
-	shown     uint64 // the highest token published
-	over      uint64 // the term that was seen over
-	taken     uint64 // the term whose Leader event was taken
-	hurt      int    // calls since the last grant that failed or took long
+	token     uint64  // of its last term
+	shown     uint64  // the highest token published
+	over      uint64  // the term that was seen over
+	taken     uint64  // the term whose Leader event was taken
+	hurt      int     // calls since the last grant that failed or took long
+	owes      uint64  // the candidacy that was won, and neither given up nor lost since
+	lost      uint64  // the term of which the store has said that it is lost
+	stopped   uint64  // the term whose work was told to stop
+	told      instant // when
+	asked     bool    // to resign, in this step
+	resting   bool    // it was asked to resign, and has not stood since
+	resigned  instant
 	proofs    map[uint64][]proof
 	working   bool
 }
@@ -109,6 +116,7 @@ func (w *world) inspect() {
 		if p.seen.working {
 			working++
 		}
+		c.punctual(p)
 		if p.d.term == nil || !c.valid(p) {
 			continue
 		}
@@ -125,6 +133,21 @@ func (w *world) inspect() {
 	}
 	longest(w.now, working > 1, &c.twoWork, &w.stats.overlap)
 	longest(w.now, valid > 1, &c.twoValid, &w.stats.excused)
+}
+
+// punctual holds for a host that has been itself for a while: work is told to stop in time.
+func (c *checker) punctual(p *process) {
+	const late = maxLook + 3*hand
+	t := p.d.term
+	if t == nil || p.h.frozen || c.w.now-p.h.outage < late || t.ctx.Err() != nil {
+		return
+	}
+	if s := t.span.Load(); s != nil {
+		proofs := p.seen.proofs[t.number]
+		if soft := safeSoft(proofs[len(proofs)-1].ttl); p.h.instant().Since(s.sent) > soft+late {
+			c.fail("I16", "host %d: the work of term %d is not told to stop", p.h.id, t.token)
+		}
+	}
 }
 
 // longest measures the longest time for which on held without a break.
@@ -151,6 +174,10 @@ func (c *checker) proved(cand *candidacy, a answer, sent instant, at time.Durati
 
 // stepped holds after every step of a machine.
 func (c *checker) stepped(p *process) {
+	if m := p.d.m; p.seen.asked && (m.phase == phasePausing || m.then == thenPause) {
+		p.seen.resting, p.seen.resigned = true, p.h.instant()
+	}
+	p.seen.asked = false
 	t := p.d.term
 	if t == nil {
 		return
@@ -159,6 +186,12 @@ func (c *checker) stepped(p *process) {
 	if s == nil {
 		p.seen.over = t.number
 		return
+	}
+	if p.seen.lost == t.number {
+		c.fail("I4", "host %d: the store said that term %d is lost, and it is not over", p.h.id, t.token)
+	}
+	if p.h.instant().Since(s.sent) >= s.hard {
+		c.fail("I4", "host %d: a step past the deadline of term %d did not end it", p.h.id, t.token)
 	}
 	proofs := p.seen.proofs[t.number]
 	for _, proof := range slices.Backward(proofs) {

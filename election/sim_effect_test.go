@@ -7,6 +7,17 @@ import (
 
 // fact hears of what a machine is told, before it is.
 func (c *checker) fact(p *process, f fact) {
+	m := p.d.m
+	if f.class == classLost && f.seq != 0 && (f.seq == m.call || f.seq == m.wait) {
+		p.seen.lost, p.seen.owes = m.term, 0
+	}
+	switch f.kind {
+	case factResignAsked:
+		p.seen.asked = m.phase != phasePausing // where it is no news
+	case factWon:
+		p.seen.owes = f.seq
+	default:
+	}
 	switch f.kind {
 	case factWon, factFailed, factRenewed, factRenewFailed, factProclaimed, factReleased:
 	default:
@@ -39,13 +50,16 @@ func (c *checker) effect(p *process, e effect) {
 		c.published(p, e.event)
 	case effectOver:
 		p.seen.over = e.term
+	case effectDiscard:
+		p.seen.owes = 0
 	case effectReport:
 		if e.text == "a fact without a rule" {
 			c.fail("table", "host %d: %v", p.h.id, e.err)
 		}
 	case effectFinish:
-		if p.seen.working || p.seen.announced != 0 || p.seen.call != 0 {
-			c.fail("I11", "host %d: the end, with work %v, announced %d, call %d", p.h.id, p.seen.working, p.seen.announced, p.seen.call)
+		if p.seen.working || p.seen.announced != 0 || p.seen.call != 0 || p.seen.owes != 0 {
+			c.fail("I11", "host %d: the end, with work %v, announced %d, call %d, not given up %d",
+				p.h.id, p.seen.working, p.seen.announced, p.seen.call, p.seen.owes)
 		}
 	default:
 	}
@@ -62,6 +76,9 @@ func (c *checker) call(p *process, e effect) {
 		if e.bound <= 0 || e.bound > safeSoft(c.w.granted)/7 {
 			c.fail("calls", "host %d: %s is bounded by %v", p.h.id, effectNames[e.kind], e.bound)
 		}
+		if p.seen.stopped == e.term && p.h.instant().Since(p.seen.told) > p.d.m.rules.drainLimit {
+			c.fail("I14", "host %d: %s, though the work has outlived its limit", p.h.id, effectNames[e.kind])
+		}
 		return
 	case effectRelease:
 		if e.bound <= 0 || e.bound > p.d.m.rules.release {
@@ -70,18 +87,34 @@ func (c *checker) call(p *process, e effect) {
 		if t := p.d.term; t != nil && t.number == e.term && t.span.Load() != nil {
 			c.fail("I8", "host %d: released before the term was over", p.h.id)
 		}
+		p.seen.owes = 0
 	default:
-		p.seen.hurt = 0
+		c.stands(p)
 	}
 	if p.seen.working {
 		c.fail("I8", "host %d: %s under work that runs", p.h.id, effectNames[e.kind])
 	}
 }
 
+// stands holds when a candidate begins to stand: what it held before is given up, and when it was asked
+// to resign, others had their time.
+func (c *checker) stands(p *process) {
+	p.seen.hurt = 0
+	if p.seen.owes != 0 {
+		c.fail("I15", "host %d: stands again without having given up what it held", p.h.id)
+	}
+	if p.seen.resting && p.h.instant().Since(p.seen.resigned) < p.d.m.rules.pause {
+		c.fail("I17", "host %d: resigned, and stands again without a pause", p.h.id)
+	}
+	p.seen.resting = false
+}
+
 func (c *checker) begin(p *process, e effect) {
 	c.w.stats.terms++
 	cand := p.client.held[e.term]
 	switch {
+	case p.h.instant().Since(e.grant.Sent) >= safeSoft(e.grant.TTL):
+		c.fail("I16", "host %d: term %d begins when its work should stop", p.h.id, e.token)
 	case cand == nil || cand.token != e.token:
 		c.fail("I3", "host %d: term %d is not what was won", p.h.id, e.token)
 	case c.unsound:
@@ -101,6 +134,7 @@ func (c *checker) begin(p *process, e effect) {
 // be renewed; and for that three attempts have failed, or the host was not itself.
 func (c *checker) cancelled(p *process, e effect) {
 	hurt := p.seen.hurt
+	p.seen.stopped, p.seen.told = e.term, p.h.instant()
 	if p.seen.call != 0 {
 		hurt++
 	}

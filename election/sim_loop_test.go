@@ -100,7 +100,14 @@ func (l *loop) act(t *Term) {
 		return
 	}
 	w := l.p.w
+	s := t.span.Load()
+	if s == nil || l.p.h.instant().Since(s.sent) >= s.hard {
+		l.p.seen.over = t.number // whoever looks sees that it is over: that is for good
+	}
 	if t.Valid() {
+		if l.p.seen.over == t.number {
+			w.check.fail("I4", "host %d: term %d is valid though it is over", l.p.h.id, t.token)
+		}
 		w.guard.write(l.p, t)
 	}
 	l.p.h.after(w.ttl/40+w.upTo(w.ttl/10), func() { l.act(t) })

@@ -1,15 +1,20 @@
 package election
 
 import (
+	"context"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// seeds is how many schedules a plain go test runs. SEEDS=n changes it, SEED=n runs that one alone, and
-// FROM=n starts there.
+// seeds is how many schedules are run: 200 under -short, 2,000 otherwise, 50,000 where CI=true says so and
+// the race detector does not slow it down. SEEDS=n changes it, SEED=n runs that one alone, and FROM=n
+// starts there.
 func seeds(t *testing.T) (from, n uint64) {
 	number := func(name string, otherwise uint64) uint64 {
 		s := strings.TrimSpace(os.Getenv(name))
@@ -22,9 +27,13 @@ func seeds(t *testing.T) (from, n uint64) {
 		}
 		return v
 	}
-	n = 2000
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		n = 200
+	case os.Getenv("CI") == "true" && !raceDetector:
+		n = 50_000
+	default:
+		n = 2000
 	}
 	if os.Getenv("SEED") != "" {
 		return number("SEED", 0), 1
@@ -36,17 +45,44 @@ func seeds(t *testing.T) (from, n uint64) {
 // fails alike, and the end of that one's trace.
 func TestSimulation(t *testing.T) {
 	from, n := seeds(t)
-	var total simStats
 	begun := time.Now()
-	for seed := from; seed < from+n; seed++ {
-		r := simulate(t.Context(), newScenario(seed), false)
-		total.add(r.stats)
-		if r.violation != nil {
-			report(t, newScenario(seed), r.violation)
-			return
-		}
+	total, failed := simulateAll(t.Context(), from, n)
+	t.Logf("seeds %d to %d: %v\n%.0f schedules a second", from, from+n-1, total, float64(total.runs)/time.Since(begun).Seconds())
+	if failed != nil {
+		report(t, newScenario(failed.seed), failed.violation)
 	}
-	t.Logf("%v\n%.0f schedules a second", &total, float64(n)/time.Since(begun).Seconds())
+}
+
+// simulateAll runs n schedules, each by itself in one goroutine, as many at a time as there are processors.
+// It stops at the first that fails, or one near it.
+func simulateAll(ctx context.Context, from, n uint64) (*simStats, *result) {
+	var (
+		next   atomic.Uint64
+		mu     sync.Mutex
+		total  simStats
+		failed *result
+		wg     sync.WaitGroup
+	)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				seed := next.Add(1) - 1
+				if seed >= n {
+					return
+				}
+				r := simulate(ctx, newScenario(from+seed), false)
+				mu.Lock()
+				total.add(r.stats)
+				if r.violation != nil && (failed == nil || r.seed < failed.seed) {
+					failed = &r
+					next.Store(n)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return &total, failed
 }
 
 // report shows a failing scenario in its shortest form.

@@ -127,6 +127,7 @@ func (w *world) upTo(d time.Duration) time.Duration {
 
 // result is what a run leaves.
 type result struct {
+	seed      uint64
 	violation *violation
 	stats     simStats
 	hash      uint64
@@ -154,7 +155,7 @@ func simulate(ctx context.Context, s scenario, tracing bool) result {
 	start := w.now
 	w.peace = start + s.chaos
 	for _, f := range s.faults {
-		if f.host < s.candidates {
+		if f.host < s.candidates && f.at < s.chaos {
 			w.at(start+f.at, func() { w.strike(f) })
 		}
 	}
@@ -163,7 +164,7 @@ func simulate(ctx context.Context, s scenario, tracing bool) result {
 	w.end()
 	w.stats.simulated = w.now - start
 	w.stats.events = w.seq
-	return result{w.check.violation, w.stats, w.hash, w.trace}
+	return result{s.seed, w.check.violation, w.stats, w.hash, w.trace}
 }
 
 // settle heals everything, and holds the world to its liveness.
