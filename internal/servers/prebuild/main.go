@@ -1,7 +1,8 @@
 //go:build unix
 
 // Prebuild builds all servers that tests start, so that no test has to wait for
-// a compiler, and prints where they are. With -clean it removes what was built.
+// a compiler, and prints where they are. Those that cannot be built it installs as
+// packages of Debian. With -clean it removes what was built.
 package main
 
 import (
@@ -28,6 +29,13 @@ func main() {
 func run(ctx context.Context, clean bool) error {
 	if clean {
 		return servers.Clean()
+	}
+	installed, err := servers.Install(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range installed {
+		fmt.Println("installed", name)
 	}
 	names, err := servers.Names()
 	if err != nil {
