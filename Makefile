@@ -9,6 +9,10 @@ PKG ?=              # test: one package or pattern instead of all
 TIMEOUT ?= 15m      # test: for each package
 FUZZTIME ?= 10s     # fuzz: for each target
 BENCH ?= .          # bench: which
+STORE ?= etcd       # torture: which
+MINUTES ?= 5        # torture, soak: for how long
+SEED ?=             # torture: of an earlier run; another one each time if not given
+RESULTS ?=          # torture, soak: folder for the result as JSON, if it is to be kept
 
 # Assignments, because the shell stops at one whose command fails, and would go
 # on with nothing from a list or an argument.
@@ -70,3 +74,9 @@ fuzz: ## fuzz each target for a while (FUZZTIME=10s)
 .PHONY: bench
 bench: servers ## run the benchmarks (BENCH=Valid for some)
 	packages="$(packages)"; go test -run '^$$' -bench '$(strip $(BENCH))' -benchmem $$packages
+
+.PHONY: torture
+torture: servers ## run an election amid faults, and check it (STORE=etcd MINUTES=5 SEED=1 RESULTS=folder)
+	HUSTINGS_TORTURE_STORE="$(strip $(STORE))" HUSTINGS_TORTURE_MINUTES="$(strip $(MINUTES))" \
+	HUSTINGS_TORTURE_SEED="$(strip $(SEED))" HUSTINGS_TORTURE_RESULTS="$(abspath $(strip $(RESULTS)))" \
+		go test -C torture -count=1 -v -timeout 24h -run '^TestTorture$$' .

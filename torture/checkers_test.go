@@ -1,0 +1,180 @@
+//go:build unix
+
+package torture
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sound is what a small run without a flaw leaves: a leads, could not renew, and b leads after it.
+func sound(t *testing.T) *evidence {
+	t.Helper()
+	h := newHistory()
+	for line := range strings.Lines(`
+1000 a.1 started
+1000 b.1 started
+2000 a.1 leading token=5
+3000 a.1 valid token=5 last=3000 until=6000
+5000 a.1 told token=5 cause=election:_the_term_was_not_renewed_in_time
+6100 a.1 over token=5 last=5999
+7000 b.1 leading token=8
+7100 b.1 valid token=8 last=7100 until=9000
+9000 a.1 woke token=5 valid=false after=3000
+9500 b.1 told token=8 cause=context_canceled
+9600 b.1 over token=8 last=9550
+9900 a.1 left goroutines=0 fds=0
+9900 b.1 left goroutines=0 fds=0
+`) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		if err := h.line(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &evidence{
+		timing: timing{ttl: 2000, expiry: 3000}, history: h,
+		deeds: []*deed{{Kind: cut, Victim: "a.1", Token: 5, At: 4000, Until: 8000}}, deposed: map[uint64]bool{},
+		fenced:   counter{value: 2, accepted: 2, runs: []run{{"a.1", 5, 2500, 2500}, {"b.1", 8, 7500, 7500}}},
+		plain:    counter{value: 2, accepted: 2, runs: []run{{"a.1", 5, 2500, 2500}, {"b.1", 8, 7500, 7500}}},
+		gone:     map[uint64]int64{5: 6900},
+		healings: []healing{{wrote: 1, agreed: true}},
+	}
+}
+
+func TestEveryCheckerSeesWhatItIsFor(t *testing.T) {
+	t.Parallel()
+	if v := sound(t).check(); len(v) != 0 {
+		t.Fatalf("a run without a flaw: %q", v)
+	}
+	for name, c := range map[string]struct {
+		checker string
+		harm    func(*evidence)
+	}{
+		"nothing struck":                    {"void", func(e *evidence) { e.deeds = nil }},
+		"nobody followed":                   {"void", func(e *evidence) { delete(e.history.terms, 8) }},
+		"two valid terms":                   {"overlap", func(e *evidence) { e.history.terms[5].last = 7001 }},
+		"a dead leader's deadline":          {"overlap", func(e *evidence) { *e.history.terms[5] = term{token: 5, start: 2000, last: 3000, until: 7001} }},
+		"a term under a later one":          {"overlap", func(e *evidence) { e.history.terms[9] = &term{token: 9, start: 8000, over: true, last: 8500} }},
+		"an end after the store's":          {"lag", func(e *evidence) { e.gone[5] = 5998 }},
+		"an old token after a new one":      {"tokens", func(e *evidence) { e.fenced.runs = append(e.fenced.runs, run{"a.1", 5, 7600, 7600}) }},
+		"a token of two":                    {"tokens", func(e *evidence) { e.plain.runs[1].token = 5 }},
+		"a token won twice":                 {"logs", func(e *evidence) { _ = e.history.line("8000 c.1 leading token=5") }},
+		"a token that was not won":          {"logs", func(e *evidence) { _ = e.history.line("8000 c.1 valid token=8 last=8000 until=9000") }},
+		"a candidate that gave up":          {"logs", func(e *evidence) { _ = e.history.line("8000 c.1 failed err=permanent") }},
+		"an update lost under the token":    {"lost updates", func(e *evidence) { e.fenced.value-- }},
+		"nobody wrote after healing":        {"liveness", func(e *evidence) { e.healings[0].failed = true }},
+		"observers that do not agree":       {"liveness", func(e *evidence) { e.healings[0].agreed = false }},
+		"a term that outlived a long stop":  {"waking", func(e *evidence) { e.history.wakes[0].valid = true }},
+		"an observer that went back":        {"observers", func(e *evidence) { e.back = []string{"token 5 after 8"} }},
+		"a goroutine left behind":           {"leaks", func(e *evidence) { e.history.leaks["a.1"] = held{goroutines: 1} }},
+		"a descriptor left behind":          {"leaks", func(e *evidence) { e.history.leaks["a.1"] = held{fds: 1} }},
+		"a record left behind":              {"leaks", func(e *evidence) { e.traces = []string{"record x"} }},
+		"a candidate that would not leave":  {"leaks", func(e *evidence) { e.disorder = []string{"a"} }},
+		"two leaders after an operator's":   {"overlap", func(e *evidence) { e.deposed[8] = true; e.history.terms[5].last = 7001 }},
+		"a deposed one hides nobody's term": {"overlap", func(e *evidence) { deposedBetween(e) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := sound(t)
+			c.harm(e)
+			v := e.check()
+			if !slices.ContainsFunc(v, func(s string) bool { return strings.HasPrefix(s, c.checker+": ") }) {
+				t.Errorf("the checker %q saw nothing; all said: %q", c.checker, v)
+			}
+		})
+	}
+}
+
+// deposedBetween has a term that an operator ended stand between two that overlap.
+func deposedBetween(e *evidence) {
+	e.history.terms[5].last = 7001
+	e.history.terms[6] = &term{token: 6, start: 6500, over: true, last: 6600}
+	e.deposed[6] = true
+}
+
+func TestATermThatAnOperatorEndedIsNotBlamed(t *testing.T) {
+	t.Parallel()
+	e := sound(t)
+	e.history.terms[5].last = 7500
+	e.deposed[5] = true
+	if v := e.check(); len(v) != 0 {
+		t.Errorf("%q", v)
+	}
+}
+
+func TestDualWorkAndFailovers(t *testing.T) {
+	t.Parallel()
+	e := sound(t)
+	e.plain.runs = append(e.plain.runs, run{"a.1", 5, 7600, 7700})
+	if got := e.dual(false); got != 200 {
+		t.Errorf("two worked for %d, want 200", got)
+	}
+	if got := e.stale(); got != 1 {
+		t.Errorf("%d stale rows, want 1", got)
+	}
+	e.timing.ttl = time.Second
+	if got := failoverStats(e.failovers(), true, cut); got.N != 1 || got.Max != 3000 {
+		t.Errorf("failover %+v, want one of 3000", got)
+	}
+	e.deeds = append(e.deeds, &deed{Kind: slow, At: 5000, Until: 6000})
+	if got := failoverStats(e.failovers(), true, cut); got.N != 0 {
+		t.Errorf("failover %+v, although another fault struck meanwhile", got)
+	}
+}
+
+func TestTheSameSeedPlansTheSame(t *testing.T) {
+	t.Parallel()
+	plan := func(seed uint64) []strike {
+		r := rand.New(rand.NewPCG(seed, 0))
+		return append(storm(r, 2*time.Second, time.Minute), duels(r, timing{2 * time.Second, 3 * time.Second, time.Second}, 4)...)
+	}
+	if !slices.Equal(plan(1), plan(1)) {
+		t.Error("two plans from one seed")
+	}
+	if slices.Equal(plan(1), plan(2)) {
+		t.Error("one plan from two seeds")
+	}
+	seen := map[kind]bool{}
+	for seed := range uint64(20) {
+		for _, s := range plan(seed) {
+			seen[s.kind] = true
+		}
+	}
+	for _, c := range chances() {
+		if !seen[c.kind] {
+			t.Errorf("%s is never planned", c.kind)
+		}
+	}
+}
+
+func TestTheRegisterRefusesAnOldToken(t *testing.T) {
+	t.Parallel()
+	r := startRegister(t)
+	young, old := newWorker(r.url, "b.1"), newWorker(r.url, "a.1")
+	defer young.close()
+	defer old.close()
+	if _, err := young.do("GET", "/fenced", 8, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.do("POST", "/fenced", 5, 1); err == nil {
+		t.Error("a write of token 5 was accepted after a read of token 8")
+	}
+	if _, err := old.do("GET", "/fenced", 5, 0); err == nil {
+		t.Error("a read of token 5 was answered after one of token 8")
+	}
+	if err := old.increment(5); err == nil {
+		t.Error("an increment with an old token was not refused")
+	}
+	if err := young.increment(8); err != nil {
+		t.Error(err)
+	}
+	fenced, plain := r.counters()
+	if fenced.value != 1 || fenced.accepted != 1 || plain.value != 2 || plain.accepted != 2 {
+		t.Errorf("fenced %+v, plain %+v", fenced, plain)
+	}
+}

@@ -1,0 +1,290 @@
+//go:build unix
+
+package torture
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/hustings-go/hustings/torture/stores"
+)
+
+// nemesis carries plans out. It mends what it broke when the time has come.
+type nemesis struct {
+	*world
+	broken  []breakage // what is to be mended
+	deeds   []*deed
+	deposed map[uint64]bool // tokens that an operator took away, or tried to
+}
+
+type breakage struct {
+	due  time.Time
+	mend func()
+}
+
+// deed is a fault that struck.
+type deed struct {
+	Kind   kind
+	Victim string // process, or member of the store
+	Token  uint64 // of the term that the victim held, 0 if it held none
+	At     int64
+	Until  int64
+}
+
+func newNemesis(w *world) *nemesis { return &nemesis{world: w, deposed: map[uint64]bool{}} }
+
+// carryOut plays a plan, lets its last faults stand for a while, and mends everything.
+func (n *nemesis) carryOut(plan []strike, rest time.Duration) {
+	n.Helper()
+	for _, s := range plan {
+		n.pass(s.wait)
+		if d := n.strike(s); d != nil {
+			n.deeds = append(n.deeds, d)
+		}
+	}
+	n.pass(rest)
+	n.mendAll()
+}
+
+// pass lets time pass, and mends what is due.
+func (n *nemesis) pass(d time.Duration) {
+	n.Helper()
+	end := time.Now().Add(d)
+	for {
+		next := end
+		for _, b := range n.broken {
+			if b.due.Before(next) {
+				next = b.due
+			}
+		}
+		timer := time.NewTimer(time.Until(next))
+		<-timer.C
+		n.mend(time.Now())
+		if !time.Now().Before(end) {
+			return
+		}
+	}
+}
+
+// mend mends what was due at now.
+func (n *nemesis) mend(now time.Time) {
+	n.broken = slices.DeleteFunc(n.broken, func(b breakage) bool {
+		if b.due.After(now) {
+			return false
+		}
+		b.mend()
+		return true
+	})
+}
+
+func (n *nemesis) mendAll() {
+	n.Helper()
+	n.mend(time.Now().Add(time.Hour))
+	for _, m := range n.cluster.Members() {
+		m.WaitReady()
+	}
+	clear(n.down)
+}
+
+// strike does what was planned, to somebody to whom it can be done, and returns nil if there is nobody.
+func (n *nemesis) strike(s strike) *deed {
+	n.Helper()
+	switch s.kind {
+	case kill, stop, resign, proclaim:
+		return n.hitProcess(s)
+	case cut, cutUp, cutDown, slow, refuse:
+		return n.hitLinks(s)
+	case memberKill, memberPause:
+		return n.hitMembers(s, 1)
+	case quorumKill, quorumPause:
+		return n.hitMembers(s, len(n.down)/2+1)
+	case moveLeader:
+		ctx, cancel := context.WithTimeout(n.Context(), 2*time.Second)
+		defer cancel()
+		d := &deed{Kind: s.kind, Victim: "store", At: time.Now().UnixNano()}
+		if slices.Contains(n.down, true) || n.cluster.MoveLeader(ctx) != nil {
+			return nil
+		}
+		d.Until = time.Now().UnixNano()
+		return d
+	case deleteIt, revokeIt:
+		return n.depose(s)
+	}
+	n.Fatalf("no such fault: %s", s.kind)
+	return nil
+}
+
+// choose picks a candidate that fits: the leader if that is wanted and fits.
+func (n *nemesis) choose(s strike, fits func(*candidate) bool) (*candidate, uint64) {
+	leader, t := n.leads()
+	if s.leader && leader != nil && fits(leader) {
+		return leader, t.token
+	}
+	var others []*candidate
+	for _, c := range n.cast {
+		if c != leader && fits(c) {
+			others = append(others, c)
+		}
+	}
+	if len(others) == 0 {
+		return nil, 0
+	}
+	return others[s.pick%uint(len(others))], 0
+}
+
+func (n *nemesis) hitProcess(s strike) *deed {
+	n.Helper()
+	c, token := n.choose(s, func(c *candidate) bool { return !c.dead && !c.stopped && n.history.started[c.who()] })
+	if c == nil {
+		return nil
+	}
+	d := &deed{Kind: s.kind, Victim: c.who(), Token: token, At: time.Now().UnixNano()}
+	switch s.kind {
+	case kill:
+		c.dead = true
+		c.Kill()
+		n.later(d, s.lasts, func() {
+			c.Start()
+			c.dead = false
+		})
+	case stop:
+		c.stopped = true
+		c.Pause()
+		n.later(d, s.lasts, func() {
+			c.Resume()
+			c.stopped = false
+		})
+	default:
+		signal := askResign
+		if s.kind == proclaim {
+			signal = askProclaim
+		}
+		if err := syscall.Kill(c.PID(), signal); err != nil {
+			n.Fatalf("signal to %s: %v", c.name, err)
+		}
+		d.Until = d.At
+	}
+	return d
+}
+
+func (n *nemesis) hitLinks(s strike) *deed {
+	n.Helper()
+	c, token := n.choose(s, func(c *candidate) bool { return !c.severed })
+	if c == nil {
+		return nil
+	}
+	d := &deed{Kind: s.kind, Victim: c.who(), Token: token, At: time.Now().UnixNano()}
+	c.severed = true
+	for _, link := range c.links {
+		switch s.kind {
+		case cut:
+			link.Cut()
+		case cutUp:
+			link.CutUp()
+		case cutDown:
+			link.CutDown()
+		case slow:
+			link.Delay(s.delay)
+		default:
+			link.Refuse()
+		}
+	}
+	n.later(d, s.lasts, func() {
+		for _, link := range c.links {
+			link.Heal()
+		}
+		c.severed = false
+	})
+	return d
+}
+
+// hitMembers takes servers of the store away, if all are there.
+func (n *nemesis) hitMembers(s strike, count int) *deed {
+	n.Helper()
+	if slices.Contains(n.down, true) {
+		return nil
+	}
+	d := &deed{Kind: s.kind, At: time.Now().UnixNano()}
+	members := n.cluster.Members()
+	killed := s.kind == memberKill || s.kind == quorumKill
+	for i := range count {
+		which := (s.pick + uint(i)) % uint(len(members))
+		d.Victim += fmt.Sprintf("member%d ", which)
+		m := members[which]
+		n.down[which] = true
+		if killed {
+			m.Kill()
+		} else {
+			m.Pause()
+		}
+		n.later(d, s.lasts, func() {
+			if killed {
+				m.Start()
+			} else {
+				m.Resume()
+			}
+			n.down[which] = false
+		})
+	}
+	return d
+}
+
+// depose takes a record, or its session, away by hand. A try that failed may have worked.
+func (n *nemesis) depose(s strike) *deed {
+	n.Helper()
+	ctx, cancel := context.WithTimeout(n.Context(), 3*time.Second)
+	defer cancel()
+	records, err := n.cluster.Records(ctx, key)
+	if err != nil || len(records) == 0 {
+		return nil
+	}
+	which := 0
+	if !s.leader && len(records) > 1 {
+		which = 1 + int(s.pick%uint(len(records)-1))
+	}
+	r := records[which]
+	n.deposed[r.Token] = true
+	d := &deed{Kind: s.kind, Victim: r.Path, Token: r.Token, At: time.Now().UnixNano()}
+	if which > 0 {
+		d.Token = 0
+	}
+	if n.operate(ctx, s.kind, r) != nil {
+		return nil
+	}
+	d.Until = time.Now().UnixNano()
+	return d
+}
+
+func (n *nemesis) operate(ctx context.Context, k kind, r stores.Record) error {
+	if k == deleteIt {
+		return n.cluster.Delete(ctx, r)
+	}
+	return n.cluster.Revoke(ctx, r)
+}
+
+// later has something mended after a while.
+func (n *nemesis) later(d *deed, lasts time.Duration, mend func()) {
+	n.broken = append(n.broken, breakage{time.Now().Add(lasts), func() {
+		mend()
+		d.Until = time.Now().UnixNano()
+	}})
+}
+
+// traces waits until the store is empty of candidates, as long as leases may take to end, and returns what is
+// left.
+func (n *nemesis) traces() []string {
+	n.Helper()
+	traces := []string{"unknown"}
+	n.within(n.timing.bound(), "an empty store", func() bool {
+		ctx, cancel := context.WithTimeout(n.Context(), time.Second)
+		defer cancel()
+		if found, err := n.cluster.Traces(ctx); err == nil {
+			traces = found
+		}
+		return len(traces) == 0
+	})
+	return traces
+}

@@ -1,0 +1,128 @@
+//go:build unix
+
+package torture
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// kind is a kind of fault.
+type kind string
+
+const (
+	kill        kind = "kill"
+	stop        kind = "stop"
+	cut         kind = "cut"
+	cutUp       kind = "cut requests"
+	cutDown     kind = "cut answers"
+	slow        kind = "slow"
+	refuse      kind = "refuse"
+	resign      kind = "resign"
+	proclaim    kind = "proclaim"
+	memberKill  kind = "member killed"
+	memberPause kind = "member paused"
+	quorumKill  kind = "majority killed"
+	quorumPause kind = "majority paused"
+	moveLeader  kind = "store's leader moved"
+	deleteIt    kind = "record deleted"
+	revokeIt    kind = "session revoked"
+)
+
+// strike is a fault as it is planned: whom it hits is settled when it strikes, because nobody knows before who
+// will lead then.
+type strike struct {
+	wait   time.Duration // since the strike before
+	kind   kind
+	leader bool // the one who leads; else one of the others
+	pick   uint
+	lasts  time.Duration // until it is mended
+	delay  time.Duration // of slow
+}
+
+func (s strike) String() string {
+	return fmt.Sprintf("%s leader=%v pick=%d after %v for %v delay %v", s.kind, s.leader, s.pick, s.wait, s.lasts, s.delay)
+}
+
+// chances are how often each kind of fault is chosen in a storm.
+func chances() []struct {
+	kind kind
+	n    int
+} {
+	return []struct {
+		kind kind
+		n    int
+	}{
+		{kill, 5},
+		{stop, 6},
+		{cut, 4},
+		{cutUp, 4},
+		{cutDown, 4},
+		{slow, 5},
+		{refuse, 3},
+		{resign, 4},
+		{proclaim, 3},
+		{memberKill, 3},
+		{memberPause, 3},
+		{quorumKill, 1},
+		{quorumPause, 1},
+		{moveLeader, 3},
+		{deleteIt, 3},
+		{revokeIt, 3},
+	}
+}
+
+// storm plans faults of all kinds, one or two at a time, that overlap.
+func storm(r *rand.Rand, ttl, length time.Duration) []strike {
+	var kinds []kind
+	for _, c := range chances() {
+		for range c.n {
+			kinds = append(kinds, c.kind)
+		}
+	}
+	var plan []strike
+	for at := time.Duration(0); at < length; {
+		wait := between(r, 500*time.Millisecond, 4*time.Second)
+		at += wait
+		for range 1 + r.IntN(2) {
+			s := strike{wait: wait, kind: kinds[r.IntN(len(kinds))], leader: r.IntN(5) < 3, pick: uint(r.Uint32())}
+			s.lasts = between(r, ttl/5, 3*ttl)
+			s.delay = between(r, ttl/30, ttl/6)
+			if r.IntN(2) == 0 {
+				s.delay = between(r, ttl/6, ttl)
+			}
+			plan = append(plan, s)
+			wait = 0
+		}
+	}
+	return plan
+}
+
+// duels plans one fault at a time, on the leader, with time to get over it: they show how long a failover takes.
+func duels(r *rand.Rand, s timing, n int) []strike {
+	kinds := []kind{kill, resign, cut, kill, resign, cutUp, kill, resign, cutDown}
+	r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	var plan []strike
+	for i := range n {
+		// Cut off for long enough that the lease ends, and back before the next one.
+		plan = append(plan, strike{
+			wait: s.expiry + s.ttl + between(r, 0, s.ttl), kind: kinds[i%len(kinds)], leader: true, pick: uint(r.Uint32()), lasts: s.expiry,
+		})
+	}
+	if n > 0 {
+		plan[0].wait = between(r, 0, s.ttl)
+	}
+	return plan
+}
+
+// timing is what a store's faults and checks are measured by.
+type timing struct{ ttl, expiry, recovery time.Duration }
+
+// bound is how soon after healing a leader must have written: the store has recovered, the last lease has ended,
+// and a little for candidates that back off and a machine that is busy.
+func (t timing) bound() time.Duration { return t.recovery + t.expiry + 5*time.Second }
+
+func between(r *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(r.Int64N(int64(high-low)+1))
+}

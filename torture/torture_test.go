@@ -1,0 +1,143 @@
+//go:build unix
+
+package torture
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/torture/stores"
+)
+
+func TestMain(m *testing.M) {
+	if servers.Role() == roleCandidate {
+		os.Exit(play())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// setting is what a run is asked to be, by the environment; make torture sets it.
+type setting struct {
+	store stores.Store
+	seed  uint64
+	long  time.Duration // 0: a smoke test
+	keep  string        // folder for the result
+}
+
+func settings(t *testing.T) setting {
+	t.Helper()
+	value := func(name, otherwise string) string {
+		if v := os.Getenv("HUSTINGS_TORTURE_" + name); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	store, err := stores.Named(value("STORE", "etcd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := strconv.ParseUint(value("SEED", strconv.FormatInt(time.Now().UnixNano()%1e6, 10)), 10, 64)
+	if err != nil {
+		t.Fatalf("SEED: %v", err)
+	}
+	minutes, err := strconv.ParseFloat(value("MINUTES", "0"), 64)
+	if err != nil {
+		t.Fatalf("MINUTES: %v", err)
+	}
+	return setting{store, seed, time.Duration(minutes * float64(time.Minute)), value("RESULTS", "")}
+}
+
+// TestTorture runs one election amid faults, and checks all that is known of it afterwards.
+func TestTorture(t *testing.T) {
+	const candidates = 5
+	s := settings(t)
+	t.Logf("seed %d", s.seed)
+	began := time.Now()
+	w := build(t, s.store, candidates)
+	w.ready()
+	n := newNemesis(w)
+	healings := n.run(rand.New(rand.NewPCG(s.seed, 0)), s.long)
+	e := n.gather(healings)
+	r := e.sumUp(result{
+		Store: s.store.Name, Seed: s.seed, Date: began, Took: time.Since(began),
+		Candidates: candidates, Members: s.store.Members, Periods: len(healings),
+	})
+	n.report(r, s)
+}
+
+// run plays periods of faults, healing after each: a storm and duels by turns.
+func (n *nemesis) run(r *rand.Rand, long time.Duration) (healings []healing) {
+	if long == 0 {
+		n.carryOut(duels(r, n.timing, 1), n.timing.expiry)
+		healings = append(healings, n.heal())
+		n.carryOut(storm(r, n.timing.ttl, 8*time.Second), time.Second)
+		return append(healings, n.heal())
+	}
+	for end := time.Now().Add(long); time.Now().Before(end); {
+		n.carryOut(storm(r, n.timing.ttl, between(r, 10*time.Second, 25*time.Second)), time.Second)
+		healings = append(healings, n.heal())
+		n.carryOut(duels(r, n.timing, 1+r.IntN(4)), n.timing.expiry)
+		healings = append(healings, n.heal())
+	}
+	return healings
+}
+
+// heal looks that the election is well again, now that all is mended.
+func (n *nemesis) heal() healing {
+	n.Helper()
+	healed := time.Now()
+	wrote := n.within(n.timing.bound(), "a leader's write", func() bool { return n.register.wrote(healed) })
+	h := healing{wrote: time.Since(healed), failed: !wrote}
+	h.agreed = n.within(n.timing.bound(), "observers to agree", n.watch.agree)
+	return h
+}
+
+// gather ends the election and collects what it left.
+func (n *nemesis) gather(healings []healing) *evidence {
+	n.Helper()
+	disorder := n.leave()
+	traces := n.traces()
+	n.listen()
+	e := &evidence{
+		timing: n.timing, history: n.history, deeds: n.deeds, deposed: n.deposed, healings: healings,
+		disorder: disorder, traces: traces,
+	}
+	e.fenced, e.plain = n.register.counters()
+	n.watch.mu.Lock()
+	defer n.watch.mu.Unlock()
+	e.gone, e.back = n.watch.gone, n.watch.back
+	return e
+}
+
+// report tells the result, and keeps what a violation can be understood from.
+func (n *nemesis) report(r result, s setting) {
+	n.Helper()
+	n.Logf("\n%s", r.table())
+	if s.keep != "" {
+		name, err := r.write(s.keep)
+		if err != nil {
+			n.Fatal(err)
+		}
+		n.Logf("the result is kept in %s", name)
+	}
+	if len(r.Violations) == 0 {
+		return
+	}
+	dir, err := n.keep()
+	if err != nil {
+		n.Errorf("the logs could not be kept: %v", err)
+	}
+	if _, err := r.write(dir); err != nil {
+		n.Errorf("the result could not be kept: %v", err)
+	}
+	for _, v := range r.Violations {
+		n.Error(v)
+	}
+	n.Errorf("the logs are kept in %s", dir)
+}
