@@ -3,6 +3,7 @@ package election
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -105,7 +106,7 @@ func (d *driver) run() {
 			d.step(message{fact: f})
 		case <-stopped:
 			stopped = nil
-			d.step(message{fact: fact{kind: factStopAsked, err: context.Cause(d.ctx)}})
+			d.step(message{fact: fact{kind: factStopAsked, err: endOf(d.ctx)}})
 		}
 	}
 	for _, cancel := range []context.CancelFunc{d.cancelWait, d.cancelObserve} {
@@ -404,12 +405,20 @@ func (d *driver) leave(hurry bool) {
 // had ended by then ended first.
 func (d *driver) returned(t *Term, err error) {
 	if d.ctx.Err() != nil {
-		d.post(message{fact: fact{kind: factStopAsked, err: context.Cause(d.ctx)}})
+		d.post(message{fact: fact{kind: factStopAsked, err: endOf(d.ctx)}})
 	}
 	if t.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Cause(t.ctx))) {
 		err = nil // the context's own error tells nothing new
 	}
 	d.post(message{fact: fact{kind: factLeadReturned, seq: t.number, err: err}})
+}
+
+// endOf is why ctx ended, for those who ask for its error as well as for those who ask for its cause.
+func endOf(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
+	return ctx.Err()
 }
 
 // classify tells the machine what kind of error a store gave.

@@ -97,10 +97,10 @@ func (e *Election[T]) Events(ctx context.Context) iter.Seq[Event[T]] {
 //
 // If lead returns when its term is over or was told to stop, the campaign goes on, whatever it returned.
 // Otherwise its work is done: nil resigns and Run returns nil, an error resigns and Run returns that
-// error. When ctx ends, Run returns its cause, or lead's own error, after the key was given up. A permanent
-// refusal of the store ends Run with that error. An error that joins the failure to give up the key tells
-// that it expires within its TTL instead. A panic in lead passes through, after one bounded try to give up
-// the key. While a campaign runs, Run returns ErrRunning.
+// error. When ctx ends, Run returns its error (and its cause, where it has one), or lead's own error, after the
+// key was given up. A permanent refusal of the store ends Run with that error. An error that joins the
+// failure to give up the key tells that it expires within its TTL instead. A panic in lead passes through,
+// after one bounded try to give up the key. While a campaign runs, Run returns ErrRunning.
 func (e *Election[T]) Run(ctx context.Context, lead func(ctx context.Context, term *Term) error) error {
 	if lead == nil {
 		return errors.New("election: the function to run is nil")

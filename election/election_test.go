@@ -110,3 +110,24 @@ func TestOutageEndsTheTermOnTimeAndIsRiddenOut(t *testing.T) {
 		t.Log(d)
 	})
 }
+
+func TestRunReturnsTheContextsErrorAndItsCause(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := newElection(t, newStore(t), "a")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		err := e.Run(ctx, func(ctx context.Context, _ *Term) error {
+			cancel(errTest)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, errTest) {
+			t.Errorf("Run: %v", err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		err = e.Run(ctx, func(ctx context.Context, _ *Term) error { <-ctx.Done(); return nil })
+		if err != context.DeadlineExceeded { //nolint:errorlint // the very error
+			t.Errorf("Run: %v", err)
+		}
+	})
+}

@@ -459,5 +459,9 @@ func (m *machine) finish(now instant, announce bool) {
 	}
 	m.listeners = 0
 	m.attend(now)
-	m.emit(effect{kind: effectFinish, err: errors.Join(m.final, m.unreleased)})
+	err := m.final
+	if m.unreleased != nil {
+		err = errors.Join(err, m.unreleased)
+	}
+	m.emit(effect{kind: effectFinish, err: err})
 }
