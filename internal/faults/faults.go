@@ -18,6 +18,9 @@ type Harness struct {
 	TTL time.Duration
 	// Expiry is the longest time from a leader's last sign of life to the end of its lease in the store.
 	Expiry time.Duration
+	// Unordered says that candidates do not win in the order in which they came: a key that was taken from
+	// a leader may go to anybody, the same leader included.
+	Unordered bool
 	// Start starts a server of the store that ends with the test.
 	Start func(t testing.TB) Server
 	// Records lists what stands in the store for key, the leader's record first: one name a candidate.
@@ -127,6 +130,24 @@ func (c *candidate) ended() (valid time.Time, cause string) {
 	}
 	_, cause, _ = strings.Cut(line, "cause=")
 	return time.Unix(0, nanos), cause
+}
+
+// someone waits until one of among leads with a token greater than after.
+func (s *scene) someone(among []*candidate, after uint64) (leader *candidate, token uint64, at time.Time) {
+	s.Helper()
+	s.await("the next leader", func() bool {
+		for _, c := range among {
+			for _, line := range c.Lines() {
+				var nanos int64
+				if _, err := fmt.Sscanf(line, "leading token=%d at=%d", &token, &nanos); err == nil && token > after {
+					leader, at = c, time.Unix(0, nanos)
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return leader, token, at
 }
 
 // await waits for something that shows from outside.

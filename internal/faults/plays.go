@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,11 @@ func operator(how func(testing.TB, Server, string), which int) func(*scene) {
 			if _, cause := a.ended(); !strings.Contains(cause, "no longer held") {
 				s.Errorf("the term ended because: %s", cause)
 			}
+			if s.h.Unordered {
+				_, _, at := s.someone(s.cast, old)
+				s.ratio("the next leader", at.Sub(took))
+				return
+			}
 			a.Await("campaigning leader=b")
 		}
 		token, at := b.leading()
@@ -166,14 +172,19 @@ func (c *candidate) again() bool {
 }
 
 func allLeave(s *scene) {
-	a, b, _ := s.pair(s.server.Endpoint())
-	c := s.enter("c", s.server.Endpoint())
+	leader, b, token := s.pair(s.server.Endpoint())
+	waiting := []*candidate{b, s.enter("c", s.server.Endpoint())}
 	s.await("three in the queue", func() bool { return len(s.h.Records(s.T, s.server, key)) == 3 })
-	for _, pair := range [][2]*candidate{{a, b}, {b, c}} {
+	for len(waiting) > 0 {
 		left := time.Now()
-		pair[0].Stop()
-		pair[0].dead = true
-		_, at := pair[1].leading()
+		leader.Stop()
+		leader.dead = true
+		var at time.Time
+		leader, token, at = s.someone(waiting, token)
 		s.Logf("handover after %v", at.Sub(left).Round(time.Microsecond))
+		if !s.h.Unordered && leader != waiting[0] {
+			s.Errorf("%s came before %s", leader.name, waiting[0].name)
+		}
+		waiting = slices.DeleteFunc(waiting, func(c *candidate) bool { return c == leader })
 	}
 }
