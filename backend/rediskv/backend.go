@@ -1,0 +1,170 @@
+package rediskv
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/hustings-go/hustings/backend"
+)
+
+const (
+	// maxRequest bounds each single request to Redis, where a third of the TTL does not bound it lower.
+	maxRequest = 5 * time.Second
+
+	// grace is how long an acquire may go on after its caller has gone, so that the answer usually still
+	// tells what is to be removed.
+	grace = time.Second
+)
+
+var (
+	_ backend.Backend = (*Backend)(nil)
+	_ backend.Lease   = (*Lease)(nil)
+)
+
+// Backend is one session with Redis: an identity of its own, under which any number of elections stand. Its
+// methods are safe for concurrent use.
+type Backend struct {
+	client  redis.UniversalClient
+	scripts scripts
+	ttl     time.Duration
+	name    string
+	holder  string        // the identity in the store: the name, if any, and a random part
+	bound   time.Duration // of each single request
+
+	// mu guards everything below and all fields of candidacies that change. It is never held across a
+	// request.
+	mu          sync.Mutex
+	closed      bool
+	calls       map[*call]struct{}
+	running     map[chan struct{}]struct{} // goroutines, each with what is closed at its end
+	standing    map[string]*candidacy      // who campaigns for a key, or holds it
+	candidacies uint64                     // how many there have been: the number of the latest
+	seen        map[string]*history        // what is known of each key's terms
+	line        *line                      // the connection for events, while somebody listens
+	gathering   *batch                     // renewals that are about to be sent together
+	air         <-chan struct{}            // closed when the batch that was sent last is answered
+}
+
+// New makes a Backend that talks to Redis through client: a *redis.Client, also one for Sentinel, or a
+// *redis.ClusterClient. It sends nothing. The client stays the caller's to close, after the Backend; a
+// closed client ends every call with a permanent error.
+//
+// A client whose requests do not end with their context (ContextTimeoutEnabled), that repeats them by itself
+// (MaxRetries), or that reads from replicas is refused, as far as its options can be seen: see [Options]. So
+// are a nil client and a TTL that cannot be kept.
+//
+// Each single request is bounded by a third of the TTL, at most 5 s, whatever the client's own timeouts are.
+func New(client redis.UniversalClient, opts ...Option) (*Backend, error) {
+	if err := validateClient(client); err != nil {
+		return nil, err
+	}
+	b := &Backend{
+		client:   client,
+		scripts:  newScripts(),
+		ttl:      DefaultTTL,
+		calls:    make(map[*call]struct{}),
+		running:  make(map[chan struct{}]struct{}),
+		standing: make(map[string]*candidacy),
+		seen:     make(map[string]*history),
+	}
+	for _, opt := range opts {
+		if opt.apply != nil {
+			opt.apply(b)
+		}
+	}
+	if err := validateTTL(b.ttl); err != nil {
+		return nil, err
+	}
+	if err := validateName(b.name); err != nil {
+		return nil, err
+	}
+	b.bound = min(b.ttl/3, maxRequest)
+	b.holder = rand.Text()
+	if b.name != "" {
+		b.holder = b.name + "/" + b.holder
+	}
+	return b, nil
+}
+
+// TTL returns the time to live of every lease. It does not block.
+func (b *Backend) TTL() time.Duration { return b.ttl }
+
+// Close ends the session: no new calls are taken, waiting Campaigns withdraw and end with ErrClosed, and so do
+// Observe and every Wait. Leases that are held stay held, and can still be renewed and resigned; there is
+// nothing else of the session in the store. Close waits for requests whose callers have gone, which takes
+// at most a few seconds, bounded by the requests' own bound. It always returns nil, and may be called
+// again. The client is left open.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	again := b.closed
+	b.closed = true
+	var waiting []<-chan struct{}
+	for c := range b.calls {
+		c.cancel(backend.ErrClosed)
+		// Whoever consumes an Observe may take its time, and is not waited for.
+		if c.campaign {
+			waiting = append(waiting, c.done)
+		}
+	}
+	b.mu.Unlock()
+	if again {
+		return nil
+	}
+	// A withdrawing Campaign takes two requests at most.
+	patience := time.NewTimer(2*b.bound + grace)
+	defer patience.Stop()
+	if !all(waiting, patience.C) {
+		return nil
+	}
+	b.mu.Lock()
+	waiting = waiting[:0]
+	for done := range b.running {
+		waiting = append(waiting, done)
+	}
+	b.mu.Unlock()
+	all(waiting, patience.C)
+	return nil
+}
+
+// all waits until all of done are closed, and reports whether they were before enough.
+func all(done []<-chan struct{}, enough <-chan time.Time) bool {
+	for _, d := range done {
+		select {
+		case <-d:
+		case <-enough:
+			return false
+		}
+	}
+	return true
+}
+
+// call is a blocking call under way, which Close ends.
+type call struct {
+	cancel   context.CancelCauseFunc
+	done     chan struct{}
+	campaign bool
+}
+
+// enter begins a call that Close ends with ErrClosed, which is then the context's cause. The caller must
+// call leave when it returns.
+func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, leave func(), _ error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, nil, backend.ErrClosed
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	c := &call{cancel: cancel, done: make(chan struct{}), campaign: campaign}
+	b.calls[c] = struct{}{}
+	return ctx, func() {
+		cancel(nil)
+		b.mu.Lock()
+		delete(b.calls, c)
+		b.mu.Unlock()
+		close(c.done)
+	}, nil
+}

@@ -1,0 +1,340 @@
+package rediskv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// line is the one connection on which all that wait, lead or observe hear of events. It is there while
+// somebody listens: one goroutine asks Redis for channels, another reads what comes. When it breaks, all
+// who listen are told, and it is not mended: the next to listen make another.
+type line struct {
+	b      *Backend
+	cancel context.CancelFunc
+	kick   chan struct{} // there are channels to ask for, or to give up
+
+	// The rest is guarded by Backend.mu.
+
+	topics map[string]*topic
+	asked  []*topic // what was sent for and is not answered yet; nil for a ping
+	heard  bool     // something, since the last look
+	ears   int
+	dead   bool          // it broke, and all were told
+	over   bool          // its goroutines have ended
+	done   chan struct{} // closed then
+}
+
+// topic is one channel on a line.
+type topic struct {
+	name    string
+	ears    map[*ear]struct{}
+	on      bool          // it was asked for last, and not given up
+	pending int           // requests for it that are not answered
+	ready   chan struct{} // closed when Redis has confirmed the latest of them
+	isReady bool
+	broken  chan struct{} // closed when nothing more will come
+	err     error         // why
+}
+
+// ear is one listener on one topic.
+type ear struct {
+	l    *line
+	t    *topic
+	key  string
+	news chan struct{} // has an element when latest is new
+	last event         // guarded by Backend.mu
+}
+
+// listen returns when Redis has confirmed that events of key are heard from now on.
+func (b *Backend) listen(ctx context.Context, key string) (*ear, error) {
+	e, ready := b.tune(ctx, key)
+	overdue := time.NewTimer(b.bound)
+	defer overdue.Stop()
+	var err error
+	select {
+	case <-ready:
+		return e, nil
+	case <-e.t.broken:
+		err = e.t.err
+	case <-overdue.C:
+		err = fmt.Errorf("%w to a subscription within %v", errNoAnswer, b.bound)
+	case <-ctx.Done():
+		err = ended(ctx)
+	}
+	e.leave()
+	return nil, err
+}
+
+// tune adds a listener to the line, making that if there is none.
+func (b *Backend) tune(ctx context.Context, key string) (_ *ear, ready <-chan struct{}) {
+	b.mu.Lock()
+	l := b.line
+	if l != nil {
+		e := l.add(key)
+		ready := e.t.ready
+		b.mu.Unlock()
+		l.wake()
+		return e, ready
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l = &line{b: b, cancel: cancel, kick: make(chan struct{}, 1), topics: make(map[string]*topic), done: make(chan struct{})}
+	b.line = l
+	e := l.add(key)
+	ready = e.t.ready
+	b.mu.Unlock()
+	go l.live(ctx)
+	return e, ready
+}
+
+// add makes a listener. b.mu must be held.
+func (l *line) add(key string) *ear {
+	name := channel(key)
+	t := l.topics[name]
+	if t == nil {
+		t = &topic{name: name, ears: make(map[*ear]struct{}), ready: make(chan struct{}), broken: make(chan struct{})}
+		l.topics[name] = t
+	} else if !t.on && t.isReady {
+		// It was given up; what was confirmed then does not count.
+		t.ready, t.isReady = make(chan struct{}), false
+	}
+	e := &ear{l: l, t: t, key: key, news: make(chan struct{}, 1)}
+	t.ears[e] = struct{}{}
+	l.ears++
+	return e
+}
+
+// broken is closed when nothing more will be heard; failure tells why.
+func (e *ear) broken() <-chan struct{} { return e.t.broken }
+
+func (e *ear) failure() error { return e.t.err }
+
+// latest returns what was heard last. What came between does not matter: each event tells how things stand.
+func (e *ear) latest() event {
+	e.l.b.mu.Lock()
+	defer e.l.b.mu.Unlock()
+	return e.last
+}
+
+// leave ends the listening. The last to leave a line ends it.
+func (e *ear) leave() {
+	b, l := e.l.b, e.l
+	b.mu.Lock()
+	delete(e.t.ears, e)
+	l.ears--
+	last := l.ears == 0
+	if last && b.line == l {
+		b.line = nil
+	}
+	if last && !l.over {
+		b.running[l.done] = struct{}{} // not before, as an Observe may be left standing for long
+	}
+	b.mu.Unlock()
+	if last {
+		l.cancel()
+	} else {
+		l.wake()
+	}
+}
+
+func (l *line) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// live is the life of the line.
+func (l *line) live(ctx context.Context) {
+	l.run(ctx)
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.over = true
+	delete(l.b.running, l.done)
+	close(l.done)
+}
+
+// run asks for channels and gives them up, until nobody listens or the connection breaks. After a TTL in
+// which nothing was heard it asks whether the connection lives, because one that went dead without a word
+// looks just like one on which there is nothing to tell.
+func (l *line) run(ctx context.Context) {
+	connection := l.b.client.Subscribe(ctx) // to nothing yet: nothing is sent
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer connection.Close() //nolint:errcheck // it ends the reading, whatever it says
+	defer l.cancel()
+	silence := time.NewTimer(l.b.ttl)
+	defer silence.Stop()
+	for begun := false; ; {
+		if err := l.arrange(ctx, connection); err != nil {
+			l.fail(err)
+			return
+		}
+		if !begun {
+			begun = true
+			reading.Go(func() { l.read(ctx, connection) })
+		}
+		select {
+		case <-l.kick:
+		case <-silence.C:
+			next, err := l.probe(ctx, connection)
+			if err != nil {
+				l.fail(err)
+				return
+			}
+			silence.Reset(next)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// arrange brings what Redis sends in line with who listens.
+func (l *line) arrange(ctx context.Context, connection *redis.PubSub) error {
+	ctx, cancel := context.WithTimeout(ctx, l.b.bound)
+	defer cancel()
+	for {
+		name, on := l.due()
+		var err error
+		switch {
+		case name == "":
+			return nil
+		case on:
+			err = connection.Subscribe(ctx, name)
+		default:
+			err = connection.Unsubscribe(ctx, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// due returns a channel that must be asked for (on) or given up, and notes that this was done.
+func (l *line) due() (name string, on bool) {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	for name, t := range l.topics {
+		if on := len(t.ears) > 0; on != t.on {
+			t.on = on
+			t.pending++
+			l.asked = append(l.asked, t)
+			return name, on
+		}
+	}
+	return "", false
+}
+
+// probe asks for a sign of life where there was none, and returns when to look again.
+func (l *line) probe(ctx context.Context, connection *redis.PubSub) (next time.Duration, _ error) {
+	l.b.mu.Lock()
+	heard, waiting := l.heard, len(l.asked) > 0
+	l.heard = false
+	if !heard && !waiting {
+		l.asked = append(l.asked, nil)
+	}
+	l.b.mu.Unlock()
+	switch {
+	case heard:
+		return l.b.ttl, nil
+	case waiting:
+		return 0, errSilent
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.b.bound)
+	defer cancel()
+	return l.b.bound, connection.Ping(ctx)
+}
+
+// read takes what Redis sends until the connection breaks.
+func (l *line) read(ctx context.Context, connection *redis.PubSub) {
+	for {
+		message, err := connection.Receive(ctx)
+		var reply redis.Error
+		switch {
+		case errors.As(err, &reply):
+			l.answered(err)
+		case err != nil:
+			l.fail(err)
+			return
+		}
+		switch m := message.(type) {
+		case *redis.Subscription, *redis.Pong:
+			l.answered(nil)
+		case *redis.Message:
+			l.deliver(m)
+		}
+	}
+}
+
+// answered takes the answer to the oldest request: Redis answers in order.
+func (l *line) answered(err error) {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.heard = true
+	if len(l.asked) == 0 {
+		return
+	}
+	t := l.asked[0]
+	l.asked = l.asked[1:]
+	if t == nil {
+		return
+	}
+	t.pending--
+	switch {
+	case l.topics[t.name] != t: // it has failed
+	case err != nil:
+		delete(l.topics, t.name) // who asks next tries anew
+		t.fail(err)
+	case t.pending > 0:
+	case t.on && !t.isReady:
+		t.isReady = true
+		close(t.ready)
+	case !t.on && len(t.ears) == 0:
+		delete(l.topics, t.name)
+	}
+}
+
+func (l *line) deliver(m *redis.Message) {
+	ev := parseEvent(m.Payload)
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.heard = true
+	t := l.topics[m.Channel]
+	if t == nil {
+		return
+	}
+	for e := range t.ears {
+		e.last = ev
+		select {
+		case e.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// fail tells all who listen that nothing more will come.
+func (l *line) fail(err error) {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	if l.b.line == l {
+		l.b.line = nil
+	}
+	if l.dead {
+		return
+	}
+	l.dead = true
+	for _, t := range l.topics {
+		t.fail(fmt.Errorf("listening to events: %w", err))
+	}
+	l.cancel()
+}
+
+// fail ends a topic. b.mu must be held.
+func (t *topic) fail(err error) {
+	t.err = err
+	close(t.broken)
+}

@@ -1,0 +1,195 @@
+package rediskv
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/hustings-go/hustings/backend"
+)
+
+// Lease is one term of one key: the record that its candidacy wrote. See [backend.Lease] for the contract.
+type Lease struct {
+	b     *Backend
+	c     *candidacy
+	token uint64
+	won   backend.Grant
+}
+
+// Token returns what the key's counter was raised to when the key was won. It does not block. It grows from
+// term to term for as long as Redis keeps what it acknowledged: see the package's words on failover.
+func (l *Lease) Token() uint64 { return l.token }
+
+// Grant returns the promise that came with winning. It does not block.
+func (l *Lease) Grant() backend.Grant { return l.won }
+
+// Renew extends the lease and proves the record, in one step. Renewals of several elections of a Backend that
+// come at about the same time go out together, in one round trip: so it may wait for up to 10 ms for one
+// that is in the air. The Grant counts from when the request was sent.
+func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
+	grant, err := l.renew(ctx)
+	if err != nil {
+		return backend.Grant{}, l.b.wrap("renew", l.c.key, err)
+	}
+	return grant, nil
+}
+
+func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
+	if ctx.Err() != nil {
+		return backend.Grant{}, ended(ctx)
+	}
+	if err := l.forfeit(ctx); err != nil {
+		return backend.Grant{}, err
+	}
+	r := l.b.join(ctx, l)
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return backend.Grant{}, ended(ctx)
+	}
+	switch {
+	case r.err != nil:
+		return backend.Grant{}, r.err
+	case !r.ours:
+		l.b.give(l.c)
+		return backend.Grant{}, backend.ErrLost
+	}
+	return r.grant, nil
+}
+
+// forfeit answers for a term that was given up already, or lost: what it needs is to be gone from the store,
+// and then it is lost.
+func (l *Lease) forfeit(ctx context.Context) error {
+	l.b.mu.Lock()
+	gone := l.c.gone
+	l.b.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	if err := l.b.remove(ctx, l.c); err != nil {
+		return err
+	}
+	return backend.ErrLost
+}
+
+// Wait listens to the key's channel, and reads the record first and when something was told, so that ErrLost
+// is never a message's word. A record that was deleted by hand without a message shows at the next Renew.
+func (l *Lease) Wait(ctx context.Context) error {
+	return l.b.wrap("wait", l.c.key, l.wait(ctx))
+}
+
+func (l *Lease) wait(ctx context.Context) error {
+	ctx, leave, err := l.b.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	ear, err := l.b.listen(ctx, l.c.key)
+	if err != nil {
+		return err
+	}
+	defer ear.leave()
+	for {
+		if err := l.prove(ctx); err != nil {
+			return err
+		}
+		if err := l.hear(ctx, ear); err != nil {
+			return err
+		}
+	}
+}
+
+// hear returns nil when the record should be read again.
+func (l *Lease) hear(ctx context.Context, e *ear) error {
+	for {
+		select {
+		case <-e.news:
+			if !e.latest().about(l.token) {
+				return nil
+			}
+		case <-e.broken():
+			return e.failure()
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
+}
+
+// prove reads the record, and returns ErrLost if it is not this term's own.
+func (l *Lease) prove(ctx context.Context) error {
+	l.b.mu.Lock()
+	gone := l.c.gone
+	l.b.mu.Unlock()
+	if gone {
+		return backend.ErrLost
+	}
+	values, err := ask(ctx, l.b, func(ctx context.Context) ([]any, error) {
+		return l.b.client.HMGet(ctx, leaseKey(l.c.key), "holder", "candidacy", "token").Result()
+	})
+	if err != nil {
+		return err
+	}
+	own := []any{l.b.holder, strconv.FormatUint(l.c.number, 10), strconv.FormatUint(l.token, 10)}
+	for i := range own {
+		if values[i] != own[i] {
+			l.b.give(l.c)
+			return backend.ErrLost
+		}
+	}
+	return nil
+}
+
+// Proclaim writes value to the record, on the condition that it is still this term's own. It makes one
+// bounded request; after an error the value may or may not have been written, and it may be tried again.
+// Values of more than MaxValueLen bytes are refused with a permanent error. It does not keep value.
+func (l *Lease) Proclaim(ctx context.Context, value []byte) error {
+	if err := l.proclaim(ctx, value); err != nil {
+		return l.b.wrap("proclaim", l.c.key, err)
+	}
+	return nil
+}
+
+func (l *Lease) proclaim(ctx context.Context, value []byte) error {
+	if err := validateValue(value); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	if err := l.forfeit(ctx); err != nil {
+		return err
+	}
+	text := string(value) // the request may outlive this call
+	ours, err := ask(ctx, l.b, func(ctx context.Context) (bool, error) {
+		return l.b.run(ctx, l.b.scripts.proclaim, l.c.key, l.b.holder, l.c.number, l.token, text, channel(l.c.key)).Bool()
+	})
+	if err != nil {
+		return err
+	}
+	if !ours {
+		l.b.give(l.c)
+		return backend.ErrLost
+	}
+	return nil
+}
+
+// Resign deletes the record on the condition that it is still this term's own, and tells those who wait. It
+// makes one bounded request. After an error the term is given up all the same: nobody renews the record any
+// more, and it is replaced when this Backend campaigns for the key again.
+func (l *Lease) Resign(ctx context.Context) error {
+	l.b.give(l.c)
+	if err := l.b.remove(ctx, l.c); err != nil {
+		return l.b.wrap("resign", l.c.key, err)
+	}
+	return nil
+}
+
+// extend is the request of a renewal.
+func (l *Lease) extend(ctx context.Context, c redis.Scripter, full bool) *redis.Cmd {
+	run := l.b.scripts.renew.EvalSha
+	if full {
+		run = l.b.scripts.renew.Eval
+	}
+	return run(ctx, c, keys(l.c.key), l.b.holder, l.c.number, l.token, l.b.ttl.Milliseconds())
+}

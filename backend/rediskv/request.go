@@ -1,0 +1,73 @@
+package rediskv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// The client's reads from a socket end with their deadline and with nothing else: a context that is
+// cancelled does not break them off. So each request is made by a goroutine of its own, which its caller may
+// leave, and which ends with the answer or with the bound of a request, whichever is first. Close
+// waits for those that are left.
+
+// ask makes one request, bounded by b.bound, and returns its result; or the end of ctx, which the request
+// does not notice.
+func ask[T any](ctx context.Context, b *Backend, do func(context.Context) (T, error)) (T, error) {
+	var none T
+	if ctx.Err() != nil {
+		return none, ended(ctx)
+	}
+	type result struct {
+		value T
+		err   error
+	}
+	answered := make(chan result, 1)
+	b.spawn(func() {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.bound)
+		defer cancel()
+		value, err := do(bounded)
+		if err != nil && (bounded.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+			err = fmt.Errorf("%w within %v: %w", errNoAnswer, b.bound, err)
+		}
+		answered <- result{value, err}
+	})
+	select {
+	case r := <-answered:
+		return r.value, r.err
+	case <-ctx.Done():
+		return none, ended(ctx)
+	}
+}
+
+// spawn runs do in a goroutine that Close waits for. What do does must be bounded.
+func (b *Backend) spawn(do func()) {
+	done := make(chan struct{})
+	b.mu.Lock()
+	b.running[done] = struct{}{}
+	b.mu.Unlock()
+	go func() {
+		defer func() {
+			b.mu.Lock()
+			delete(b.running, done)
+			b.mu.Unlock()
+			close(done)
+		}()
+		do()
+	}()
+}
+
+// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
+func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d, cancel)
+		context.AfterFunc(lasting, func() { timer.Stop() })
+	})
+	return lasting, func() {
+		stop()
+		cancel()
+	}
+}

@@ -1,0 +1,113 @@
+package rediskv
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Each write is one script, so that it is atomic, and each is on the condition that the record is the
+// candidacy's own. All of them may be repeated, by a client that hides it or by a network that
+// delivers late: acquire answers again with the same token, the others find their work done.
+//
+// Numbers that count stay strings: Lua's own are floating point, and exact only up to 2^53.
+
+// acquireSource takes the key if it is free. A record of this same holder with a lower candidacy number is
+// free as well: that candidacy was given up, and this is where its leftover is cleared away. One with a higher
+// number means that this request is late. A counter below what the holder has seen before means that the
+// store lost writes; then nothing is taken, unless ARGV[6] says that the loss was waited out: then the
+// counter is raised above what was seen.
+//
+// PEXPIRE comes before HSET as well, where it has no effect, so that a user without the right to
+// it cannot leave a record that never expires.
+const acquireSource = `
+local held = redis.call('HMGET', KEYS[1], 'holder', 'candidacy', 'token', 'ttl')
+if held[1] then
+  local mine = held[1] == ARGV[1]
+  if mine and held[2] == ARGV[2] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+    return {'won', held[3]}
+  end
+  if not mine or (tonumber(held[2]) or 0) > tonumber(ARGV[2]) then
+    return {'held', held[3], held[4], redis.call('PTTL', KEYS[1])}
+  end
+elseif redis.call('EXISTS', KEYS[1]) == 1 then
+  return redis.error_reply('FOREIGN a hash without a holder')
+end
+local fence = redis.call('GET', KEYS[2]) or '0'
+if not string.match(fence, '^%d+$') then
+  return redis.error_reply('FOREIGN a counter that is no number')
+end
+local behind = #fence < #ARGV[4] or (#fence == #ARGV[4] and fence < ARGV[4])
+if behind and ARGV[6] ~= '1' then
+  return {'behind', fence}
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if behind then
+  redis.call('SET', KEYS[2], ARGV[5])
+else
+  redis.call('INCR', KEYS[2])
+end
+local token = redis.call('GET', KEYS[2])
+redis.call('PUBLISH', ARGV[8], 'won ' .. token .. ' ' .. ARGV[3])
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'candidacy', ARGV[2], 'token', token, 'ttl', ARGV[3], 'value', ARGV[7])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return {'won', token}
+`
+
+// renewSource extends the lease of a term, and proves its record by the same step.
+const renewSource = `
+local held = redis.call('HMGET', KEYS[1], 'holder', 'candidacy', 'token')
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] or held[3] ~= ARGV[3] then
+  return 0
+end
+return redis.call('PEXPIRE', KEYS[1], ARGV[4])
+`
+
+// proclaimSource announces another value in a term.
+const proclaimSource = `
+local held = redis.call('HMGET', KEYS[1], 'holder', 'candidacy', 'token')
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] or held[3] ~= ARGV[3] then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'value', ARGV[4])
+redis.call('PUBLISH', ARGV[5], 'value ' .. ARGV[3])
+return 1
+`
+
+// releaseSource removes the record of a candidacy and of no other, and tells those who wait how many
+// they are. The candidacy is enough to know it by, as it has one term at most, whose token may not be known
+// to a caller whose acquire was never answered.
+const releaseSource = `
+local held = redis.call('HMGET', KEYS[1], 'holder', 'candidacy')
+if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
+  return 0
+end
+local crowd = redis.call('PUBSUB', 'NUMSUB', ARGV[3])
+redis.call('DEL', KEYS[1])
+redis.call('PUBLISH', ARGV[3], 'released ' .. crowd[2])
+return 1
+`
+
+// scripts are run by their hash, and in full where the server does not know that yet: after a restart, a
+// failover, or a SCRIPT FLUSH.
+type scripts struct {
+	acquire, renew, proclaim, release *redis.Script
+}
+
+func newScripts() scripts {
+	return scripts{
+		acquire:  redis.NewScript(acquireSource),
+		renew:    redis.NewScript(renewSource),
+		proclaim: redis.NewScript(proclaimSource),
+		release:  redis.NewScript(releaseSource),
+	}
+}
+
+// run runs one script on one key's record.
+func (b *Backend) run(ctx context.Context, s *redis.Script, key string, args ...any) *redis.Cmd {
+	return s.Run(ctx, b.client, keys(key), args...)
+}
+
+// keys are what scripts may touch.
+func keys(key string) []string { return []string{leaseKey(key), fenceKey(key)} }
