@@ -12,8 +12,9 @@ import (
 )
 
 // call sends a request, with in as JSON unless it is nil, and reads the answer
-// into out unless it is nil. It keeps no connection, and so no goroutine, behind.
-func call(ctx context.Context, method, url string, in, out any) error {
+// into out unless it is nil. Headers come as names and values in turn. It keeps
+// no connection, and so no goroutine, behind.
+func call(ctx context.Context, method, url string, in, out any, headers ...string) error {
 	var body io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
@@ -25,6 +26,9 @@ func call(ctx context.Context, method, url string, in, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return err
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
