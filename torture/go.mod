@@ -3,6 +3,7 @@ module github.com/hustings-go/hustings/torture
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/hustings-go/hustings v0.0.0
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.uber.org/goleak v1.3.0

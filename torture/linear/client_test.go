@@ -1,0 +1,127 @@
+//go:build unix
+
+package linear
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hustings-go/hustings/backend"
+)
+
+// client is one caller on one session and key, which has one call under way at a time.
+type client struct {
+	id      int
+	backend backend.Backend
+	key     string
+	history *recorder
+	ttl     time.Duration
+	random  *rand.Rand
+	values  int
+}
+
+// stand campaigns, leads for a while, and resigns, or walks away without a word, again and again.
+func (c *client) stand(ctx context.Context) {
+	for ctx.Err() == nil {
+		if lease := c.campaign(ctx); lease != nil {
+			c.lead(ctx, lease)
+		}
+		rest(ctx, c.between(5*time.Millisecond, 100*time.Millisecond))
+	}
+}
+
+// value returns one that no other call uses.
+func (c *client) value() string {
+	c.values++
+	return fmt.Sprintf("%d.%d", c.id, c.values)
+}
+
+func (c *client) campaign(ctx context.Context) (lease backend.Lease) {
+	ctx, cancel := context.WithTimeout(ctx, c.between(50*time.Millisecond, 3*c.ttl/2))
+	defer cancel()
+	c.history.record(c.id, op{kind: campaign, value: c.value()}, func(o *op) bool {
+		l, err := c.backend.Campaign(ctx, c.key, []byte(o.value))
+		if err != nil {
+			return false
+		}
+		lease, o.token, o.until = l, l.Token(), ends(l.Grant())
+		return true
+	})
+	return lease
+}
+
+func (c *client) lead(ctx context.Context, lease backend.Lease) {
+	for range c.random.IntN(8) {
+		if ctx.Err() != nil {
+			break
+		}
+		if c.random.IntN(3) == 0 {
+			c.call(ctx, op{kind: proclaim, token: lease.Token(), value: c.value()}, func(ctx context.Context, o *op) error {
+				return lease.Proclaim(ctx, []byte(o.value))
+			})
+		} else {
+			c.call(ctx, op{kind: renew, token: lease.Token()}, func(ctx context.Context, o *op) error {
+				g, err := lease.Renew(ctx)
+				o.until = ends(g)
+				return err
+			})
+		}
+		rest(ctx, c.between(5*time.Millisecond, c.ttl/10))
+	}
+	if c.random.IntN(6) == 0 && ctx.Err() == nil {
+		return // walks away: the lease runs out
+	}
+	c.call(context.WithoutCancel(ctx), op{kind: resign, token: lease.Token()}, func(ctx context.Context, _ *op) error { return lease.Resign(ctx) })
+}
+
+// call records one call on a lease, with a time limit that is sometimes too short.
+func (c *client) call(ctx context.Context, o op, do func(context.Context, *op) error) {
+	ctx, cancel := context.WithTimeout(ctx, c.between(20*time.Millisecond, c.ttl/2))
+	defer cancel()
+	c.history.record(c.id, o, func(o *op) bool {
+		err := do(ctx, o)
+		if errors.Is(err, backend.ErrLost) {
+			o.kind, o.value = lost, ""
+			return true
+		}
+		return err == nil
+	})
+}
+
+// look reads who leads.
+func (c *client) look(ctx context.Context) {
+	for ctx.Err() == nil {
+		c.history.record(c.id, op{kind: observe}, func(o *op) bool {
+			ctx, cancel := context.WithTimeout(ctx, c.ttl)
+			defer cancel()
+			for l, err := range c.backend.Observe(ctx, c.key) {
+				o.token, o.value = l.Token, string(l.Value)
+				return err == nil
+			}
+			return false
+		})
+		rest(ctx, c.between(10*time.Millisecond, 60*time.Millisecond))
+	}
+}
+
+func (c *client) between(low, high time.Duration) time.Duration { return between(c.random, low, high) }
+
+// ends is until when a grant lasts at least.
+func ends(g backend.Grant) int64 { return g.Sent.Wall().Add(g.TTL).UnixNano() }
+
+func between(r *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(r.Int64N(int64(high-low)+1))
+}
+
+// rest waits for d or the end of ctx.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
