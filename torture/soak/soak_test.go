@@ -1,0 +1,167 @@
+//go:build unix
+
+package soak
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/election"
+	"github.com/hustings-go/hustings/torture/stores"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	keys     = 4
+	sessions = 3 // each with a candidate for every key
+)
+
+// tally counts what happened. It must have been much.
+type tally struct{ terms, left, resigned, revoked, errors atomic.Int64 }
+
+// TestSoak runs elections in which candidates resign, leave and stand again, and lose their sessions to an operator,
+// and follows what the process holds. The first fifth is not counted: pools and caches fill up.
+func TestSoak(t *testing.T) {
+	store, err := stores.Named(env("STORE", "etcd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	minutes, err := strconv.ParseFloat(env("MINUTES", "0.2"), 64)
+	if err != nil {
+		t.Fatalf("MINUTES: %v", err)
+	}
+	length := time.Duration(minutes * float64(time.Minute))
+	cluster := store.Start(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var (
+		sum        tally
+		candidates sync.WaitGroup
+	)
+	for range sessions {
+		b := open(t, store, cluster)
+		for k := range keys {
+			candidates.Go(func() { stand(ctx, b, store.TTL, name(k), &sum) })
+		}
+	}
+	samples := watch(t, cluster, length, &sum)
+	cancel()
+	candidates.Wait()
+
+	samples = samples[len(samples)/5:]
+	t.Logf("%v with %d candidates of %d elections: %d terms, %d candidates left and came back, %d resigned, %d sessions revoked, %d errors",
+		length, keys*sessions, keys, sum.terms.Load(), sum.left.Load(), sum.resigned.Load(), sum.revoked.Load(), sum.errors.Load())
+	for _, c := range []struct {
+		name    string
+		allowed float64 // rise over the whole run, whatever its length
+		of      func(sample) float64
+	}{
+		{"heap after collection, bytes", 1 << 20, func(s sample) float64 { return s.heap }},
+		{"goroutines", 5, func(s sample) float64 { return s.goroutines }},
+		{"file descriptors", 2, func(s sample) float64 { return s.fds }},
+	} {
+		trend := trendOf(samples, c.of)
+		t.Logf("%s: %v (%d samples)", c.name, trend, len(samples))
+		if trend.grows(c.allowed) {
+			t.Errorf("%s grow: %v, allowed %v", c.name, trend, c.allowed)
+		}
+	}
+	if least := int64(length / (2 * time.Second)); sum.terms.Load() < least {
+		t.Errorf("void: %d terms, want at least %d", sum.terms.Load(), least)
+	}
+}
+
+func env(name, otherwise string) string {
+	if v := os.Getenv("HUSTINGS_TORTURE_" + name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func name(k int) string { return fmt.Sprintf("soak/%d", k) }
+
+func open(t *testing.T, store stores.Store, cluster stores.Cluster) backend.Backend {
+	t.Helper()
+	b, done, err := store.Open(context.WithoutCancel(t.Context()), []string{cluster.Members()[0].Endpoint()}, store.TTL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = b.Close()
+		done()
+	})
+	return b
+}
+
+// stand stands for key until ctx ends: in an Election of its own each time, or in the same one after a resignation.
+func stand(ctx context.Context, b backend.Backend, ttl time.Duration, key string, sum *tally) {
+	for ctx.Err() == nil {
+		e, err := election.New(b, key, "soak", election.WithResignPause(ttl/10), election.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			sum.errors.Add(1)
+			return
+		}
+		for ev := range e.Events(ctx) {
+			if ev.State == election.StateErrored {
+				sum.errors.Add(1)
+			}
+			if ev.State != election.StateLeader {
+				continue
+			}
+			sum.terms.Add(1)
+			rest(ev.Context(), 100*time.Millisecond+rand.N(ttl))
+			if rand.IntN(2) == 0 {
+				sum.left.Add(1)
+				break
+			}
+			sum.resigned.Add(1)
+			e.Resign()
+		}
+	}
+}
+
+// watch takes samples for as long as the run lasts, and now and then revokes a session.
+func watch(t *testing.T, cluster stores.Cluster, length time.Duration, sum *tally) (samples []sample) {
+	t.Helper()
+	const number = 240 // at most; each costs two collections
+	every := max(length/number, 100*time.Millisecond)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	began := time.Now()
+	for n := 0; time.Since(began) < length; n++ {
+		<-tick.C
+		samples = append(samples, take(time.Since(began)))
+		if n%10 != 9 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		records, err := cluster.Records(ctx, name(n%keys))
+		if err == nil && len(records) > 0 && cluster.Revoke(ctx, records[rand.IntN(len(records))]) == nil {
+			sum.revoked.Add(1)
+		}
+		cancel()
+	}
+	return samples
+}
+
+// rest waits for d or the end of ctx.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
