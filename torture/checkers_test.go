@@ -3,7 +3,6 @@
 package torture
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -130,8 +129,8 @@ func TestDualWorkAndFailovers(t *testing.T) {
 func TestTheSameSeedPlansTheSame(t *testing.T) {
 	t.Parallel()
 	plan := func(seed uint64) []strike {
-		r := rand.New(rand.NewPCG(seed, 0))
-		return append(storm(r, 2*time.Second, time.Minute), duels(r, timing{2 * time.Second, 3 * time.Second, time.Second}, 4)...)
+		p := newPlanner(seed)
+		return append(p.storm(2*time.Second, time.Minute), p.duels(timing{2 * time.Second, 3 * time.Second, time.Second}, 4)...)
 	}
 	if !slices.Equal(plan(1), plan(1)) {
 		t.Error("two plans from one seed")

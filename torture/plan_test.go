@@ -73,24 +73,45 @@ func chances() []struct {
 	}
 }
 
-// storm plans faults of all kinds, one or two at a time, that overlap.
-func storm(r *rand.Rand, ttl, length time.Duration) []strike {
-	var kinds []kind
-	for _, c := range chances() {
-		for range c.n {
-			kinds = append(kinds, c.kind)
+// planner draws plans from one source of randomness. Kinds are dealt like cards, so that even a short run plays
+// many of them.
+type planner struct {
+	r    *rand.Rand
+	deck []kind
+}
+
+func newPlanner(seed uint64) *planner { return &planner{r: rand.New(rand.NewPCG(seed, 0))} }
+
+func (p *planner) deal() kind {
+	if len(p.deck) == 0 {
+		for _, c := range chances() {
+			for range c.n {
+				p.deck = append(p.deck, c.kind)
+			}
 		}
+		p.r.Shuffle(len(p.deck), func(i, j int) { p.deck[i], p.deck[j] = p.deck[j], p.deck[i] })
 	}
+	k := p.deck[0]
+	p.deck = p.deck[1:]
+	return k
+}
+
+func (p *planner) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(p.r.Int64N(int64(high-low)+1))
+}
+
+// storm plans faults of all kinds, one or two at a time, that overlap.
+func (p *planner) storm(ttl, length time.Duration) []strike {
 	var plan []strike
 	for at := time.Duration(0); at < length; {
-		wait := between(r, 500*time.Millisecond, 4*time.Second)
+		wait := p.between(500*time.Millisecond, 4*time.Second)
 		at += wait
-		for range 1 + r.IntN(2) {
-			s := strike{wait: wait, kind: kinds[r.IntN(len(kinds))], leader: r.IntN(5) < 3, pick: uint(r.Uint32())}
-			s.lasts = between(r, ttl/5, 3*ttl)
-			s.delay = between(r, ttl/30, ttl/6)
-			if r.IntN(2) == 0 {
-				s.delay = between(r, ttl/6, ttl)
+		for range 1 + p.r.IntN(2) {
+			s := strike{wait: wait, kind: p.deal(), leader: p.r.IntN(5) < 3, pick: uint(p.r.Uint32())}
+			s.lasts = p.between(ttl/5, 3*ttl)
+			s.delay = p.between(ttl/30, ttl/6)
+			if p.r.IntN(2) == 0 {
+				s.delay = p.between(ttl/6, ttl)
 			}
 			plan = append(plan, s)
 			wait = 0
@@ -100,18 +121,17 @@ func storm(r *rand.Rand, ttl, length time.Duration) []strike {
 }
 
 // duels plans one fault at a time, on the leader, with time to get over it: they show how long a failover takes.
-func duels(r *rand.Rand, s timing, n int) []strike {
+func (p *planner) duels(t timing, n int) []strike {
 	kinds := []kind{kill, resign, cut, kill, resign, cutUp, kill, resign, cutDown}
-	r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	p.r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	var plan []strike
 	for i := range n {
+		wait := p.between(0, t.ttl)
+		if i > 0 {
+			wait += t.expiry + t.ttl
+		}
 		// Cut off for long enough that the lease ends, and back before the next one.
-		plan = append(plan, strike{
-			wait: s.expiry + s.ttl + between(r, 0, s.ttl), kind: kinds[i%len(kinds)], leader: true, pick: uint(r.Uint32()), lasts: s.expiry,
-		})
-	}
-	if n > 0 {
-		plan[0].wait = between(r, 0, s.ttl)
+		plan = append(plan, strike{wait: wait, kind: kinds[i%len(kinds)], leader: true, pick: uint(p.r.Uint32()), lasts: t.expiry})
 	}
 	return plan
 }
@@ -122,7 +142,3 @@ type timing struct{ ttl, expiry, recovery time.Duration }
 // bound is how soon after healing a leader must have written: the store has recovered, the last lease has ended,
 // and a little for candidates that back off and a machine that is busy.
 func (t timing) bound() time.Duration { return t.recovery + t.expiry + 5*time.Second }
-
-func between(r *rand.Rand, low, high time.Duration) time.Duration {
-	return low + time.Duration(r.Int64N(int64(high-low)+1))
-}

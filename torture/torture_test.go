@@ -3,7 +3,6 @@
 package torture
 
 import (
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
@@ -62,7 +61,7 @@ func TestTorture(t *testing.T) {
 	w := build(t, s.store, candidates)
 	w.ready()
 	n := newNemesis(w)
-	healings := n.run(rand.New(rand.NewPCG(s.seed, 0)), s.long)
+	healings := n.run(newPlanner(s.seed), s.long)
 	e := n.gather(healings)
 	r := e.sumUp(result{
 		Store: s.store.Name, Seed: s.seed, Date: began, Took: time.Since(began),
@@ -72,17 +71,17 @@ func TestTorture(t *testing.T) {
 }
 
 // run plays periods of faults, healing after each: a storm and duels by turns.
-func (n *nemesis) run(r *rand.Rand, long time.Duration) (healings []healing) {
+func (n *nemesis) run(p *planner, long time.Duration) (healings []healing) {
 	if long == 0 {
-		n.carryOut(duels(r, n.timing, 1), n.timing.expiry)
+		n.carryOut(p.duels(n.timing, 1), n.timing.expiry)
 		healings = append(healings, n.heal())
-		n.carryOut(storm(r, n.timing.ttl, 8*time.Second), time.Second)
+		n.carryOut(p.storm(n.timing.ttl, 8*time.Second), time.Second)
 		return append(healings, n.heal())
 	}
 	for end := time.Now().Add(long); time.Now().Before(end); {
-		n.carryOut(storm(r, n.timing.ttl, between(r, 10*time.Second, 25*time.Second)), time.Second)
+		n.carryOut(p.storm(n.timing.ttl, p.between(10*time.Second, 25*time.Second)), time.Second)
 		healings = append(healings, n.heal())
-		n.carryOut(duels(r, n.timing, 1+r.IntN(4)), n.timing.expiry)
+		n.carryOut(p.duels(n.timing, 1+p.r.IntN(4)), n.timing.expiry)
 		healings = append(healings, n.heal())
 	}
 	return healings
