@@ -19,7 +19,8 @@ import (
 // counter is raised above what was seen.
 //
 // PEXPIRE comes before HSET as well, where it has no effect, so that a user without the right to
-// it cannot leave a record that never expires.
+// it cannot leave a record that never expires. The counter comes first of all, because Redis refuses a
+// script that finds the memory full only at its first write.
 const acquireSource = `
 local held = redis.call('HMGET', KEYS[1], 'holder', 'candidacy', 'token', 'ttl')
 if held[1] then
@@ -42,12 +43,12 @@ local behind = #fence < #ARGV[4] or (#fence == #ARGV[4] and fence < ARGV[4])
 if behind and ARGV[6] ~= '1' then
   return {'behind', fence}
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if behind then
   redis.call('SET', KEYS[2], ARGV[5])
 else
   redis.call('INCR', KEYS[2])
 end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local token = redis.call('GET', KEYS[2])
 redis.call('PUBLISH', ARGV[8], 'won ' .. token .. ' ' .. ARGV[3])
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'candidacy', ARGV[2], 'token', token, 'ttl', ARGV[3], 'value', ARGV[7])

@@ -1,0 +1,409 @@
+package rediskv_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/rediskv"
+	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/retry"
+)
+
+const nowhere = "127.0.0.1:1"
+
+func TestNewRefusesTTLs(t *testing.T) {
+	t.Parallel()
+	client := connect(t, nowhere)
+	for ttl, want := range map[time.Duration]string{ // in the message; empty: taken
+		100 * time.Millisecond:         "",
+		1501 * time.Millisecond:        "",
+		24 * time.Hour:                 "",
+		0:                              "0s, which is not positive",
+		-5 * time.Second:               "-5s, which is not positive",
+		99 * time.Millisecond:          "99ms, which is too short",
+		time.Second + time.Microsecond: "1.000001s, and Redis counts whole milliseconds",
+		24*time.Hour + time.Second:     "24h0m1s, which is too long",
+	} {
+		b, err := rediskv.New(client, rediskv.WithTTL(ttl), rediskv.WithName("n"), rediskv.Option{})
+		if want == "" {
+			if err != nil || b.TTL() != ttl {
+				t.Errorf("TTL %v: %v, want it taken", ttl, err)
+			}
+			continue
+		}
+		mustRefuse(t, err, want)
+	}
+	if b, err := rediskv.New(client); err != nil || b.TTL() != rediskv.DefaultTTL {
+		t.Errorf("with no options: %v", err)
+	}
+	_, err := rediskv.New(client, rediskv.WithName(strings.Repeat("n", 256)))
+	mustRefuse(t, err, "256 bytes, and at most 255")
+}
+
+// mustRefuse fails the test unless err is permanent and says want.
+func mustRefuse(t testing.TB, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) || !retry.IsPermanent(err) {
+		t.Errorf("%v, want a permanent error with %q", err, want)
+	}
+}
+
+func TestNewRefusesClients(t *testing.T) {
+	t.Parallel()
+	closing := func(c redis.UniversalClient) redis.UniversalClient {
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	single := func(o redis.Options) redis.UniversalClient {
+		o.Addr = nowhere
+		return closing(redis.NewClient(&o))
+	}
+	cluster := func(o redis.ClusterOptions) redis.UniversalClient {
+		o.Addrs = []string{nowhere}
+		return closing(redis.NewClusterClient(&o))
+	}
+	failover := func(o redis.FailoverOptions) redis.UniversalClient {
+		o.SentinelAddrs, o.MasterName = []string{nowhere}, "m"
+		return closing(redis.NewFailoverClient(&o))
+	}
+	ring := closing(redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": nowhere}}))
+	var none *redis.Client
+	for want, clients := range map[string][]redis.UniversalClient{
+		"client is nil":                  {nil, none},
+		"ContextTimeoutEnabled is false": {single(redis.Options{MaxRetries: -1}), cluster(redis.ClusterOptions{}), failover(redis.FailoverOptions{MaxRetries: -1})},
+		"MaxRetries is 3":                {single(redis.Options{ContextTimeoutEnabled: true}), failover(redis.FailoverOptions{ContextTimeoutEnabled: true})},
+		"MaxRetries is 2":                {cluster(redis.ClusterOptions{ContextTimeoutEnabled: true, MaxRetries: 2})},
+		"read from replicas": {
+			cluster(redis.ClusterOptions{ContextTimeoutEnabled: true, ReadOnly: true}),
+			cluster(redis.ClusterOptions{ContextTimeoutEnabled: true, RouteByLatency: true}),
+			cluster(redis.ClusterOptions{ContextTimeoutEnabled: true, RouteRandomly: true}),
+		},
+		"Ring is not supported": {ring},
+	} {
+		for _, c := range clients {
+			_, err := rediskv.New(c)
+			mustRefuse(t, err, want)
+		}
+	}
+	for _, c := range []redis.UniversalClient{
+		single(*rediskv.Options(&redis.Options{MaxRetries: 5})),
+		cluster(*rediskv.ClusterOptions(&redis.ClusterOptions{RouteRandomly: true})),
+		failover(*rediskv.FailoverOptions(&redis.FailoverOptions{})),
+		closing(redis.NewUniversalClient(rediskv.UniversalOptions(&redis.UniversalOptions{Addrs: []string{nowhere}}))),
+		closing(redis.NewUniversalClient(rediskv.UniversalOptions(&redis.UniversalOptions{Addrs: []string{nowhere, nowhere}, ReadOnly: true}))),
+	} {
+		if _, err := rediskv.New(c); err != nil {
+			t.Error(err)
+		}
+	}
+	mine := &redis.Options{MaxRetries: 5, Password: "kept"}
+	if sound := rediskv.Options(mine); mine.MaxRetries != 5 || mine.ContextTimeoutEnabled || sound.Password != "kept" {
+		t.Error("Options changed what it was given, or lost some of it")
+	}
+}
+
+// An address where nobody listens turns into a passing error, for every call, and nothing is left running.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	b := open(t, connect(t, nowhere), rediskv.WithTTL(3*time.Second), rediskv.WithName("node-7"))
+	_, err := b.Campaign(within(t), "unreachable", nil)
+	mustPass(t, "Campaign", err)
+	if err == nil || !strings.HasPrefix(err.Error(), `rediskv (node-7): campaign "unreachable": `) {
+		t.Errorf("Campaign: %v", err)
+	}
+	for _, err := range b.Observe(within(t), "unreachable") {
+		mustPass(t, "Observe", err)
+	}
+}
+
+func TestClosedClient(t *testing.T) {
+	t.Parallel()
+	client := connect(t, servers.StartRedis(t).Endpoint())
+	b := open(t, client, rediskv.WithTTL(long))
+	l := win(t, b, "gone", "x")
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, campaigned := b.Campaign(within(t), "gone/2", nil)
+	_, renewed := l.Renew(within(t))
+	for _, err := range []error{campaigned, renewed, l.Wait(within(t))} {
+		mustRefuse(t, err, "client was closed")
+	}
+}
+
+// login makes a client of a user.
+func login(t testing.TB, server *servers.Redis, user, password string) *redis.Client {
+	t.Helper()
+	return connect(t, server.Endpoint(), func(o *redis.Options) { o.Username, o.Password = user, password })
+}
+
+func candidateRights() []string {
+	return []string{
+		"+evalsha", "+eval", "+hmget", "+exists", "+get", "+set", "+incr", "+hset", "+pexpire", "+pttl", "+del", "+publish", "+pubsub|numsub",
+		"+subscribe", "+unsubscribe", "+ping",
+	}
+}
+
+// grant makes a user with rights, as doc.go has them.
+func grant(server *servers.Redis, user string, rights ...string) {
+	server.Cli(append([]string{"acl", "setuser", user, "on", ">s3cret-" + user}, rights...)...)
+}
+
+// play uses all that a candidate does, and returns the first error.
+func play(t testing.TB, b, other *rediskv.Backend, key string) error {
+	ctx := within(t)
+	l, err := b.Campaign(ctx, key, []byte("x"))
+	if err != nil {
+		return err
+	}
+	_, renewed := l.Renew(ctx)
+	proclaimed := l.Proclaim(ctx, []byte("y"))
+	if err := errors.Join(renewed, proclaimed); err != nil {
+		return errors.Join(err, l.Resign(ctx))
+	}
+	for leader, err := range b.Observe(ctx, key) {
+		if err != nil {
+			return errors.Join(err, l.Resign(ctx))
+		}
+		if string(leader.Value) != "y" {
+			t.Errorf("observed %q", leader.Value)
+		}
+		break
+	}
+	if err := l.Resign(ctx); err != nil {
+		return err
+	}
+	// And behind another, which resigns.
+	guard := win(t, other, key, "guard")
+	result := campaign(t, ctx, b, key, "z")
+	resign := time.AfterFunc(100*time.Millisecond, func() { _ = guard.Resign(ctx) })
+	defer resign.Stop()
+	o := receive(t, "the campaign", result)
+	if o.err != nil {
+		return errors.Join(o.err, guard.Resign(ctx))
+	}
+	return o.lease.Resign(ctx)
+}
+
+func TestRights(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	free := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	where := []string{"~{rights/mine}:*", "resetchannels", "&{rights/mine}:events"}
+	grant(server, "candidate", append(where, candidateRights()...)...)
+	candidate := open(t, login(t, server, "candidate", "s3cret-candidate"), rediskv.WithTTL(long))
+	if err := play(t, candidate, free, "rights/mine"); err != nil {
+		t.Fatalf("with the documented rights: %v", err)
+	}
+	server.Cli("acl", "setuser", "observer", "on", ">s3cret-observer", "%R~{rights/mine}:lease", "resetchannels", "&{rights/mine}:events",
+		"+hmget", "+pttl", "+subscribe", "+unsubscribe", "+ping")
+	observer := open(t, login(t, server, "observer", "s3cret-observer"), rediskv.WithTTL(long))
+	for leader, err := range observer.Observe(within(t), "rights/mine") {
+		if err != nil || !leader.Vacant() {
+			t.Errorf("an observer sees %v, error %v", leader, err)
+		}
+		break
+	}
+
+	denied := func(what string, err error) {
+		t.Helper()
+		mustBe(t, what, err, backend.ErrDenied)
+		if retry.IsPermanent(err) {
+			t.Errorf("%s: %v is permanent, though rights can be granted", what, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: the message holds a password: %v", what, err)
+		}
+	}
+	_, err := candidate.Campaign(within(t), "rights/theirs", nil)
+	denied("Campaign for another's key", err)
+	_, err = observer.Campaign(within(t), "rights/mine", nil)
+	denied("an observer's Campaign", err)
+	for _, err := range observer.Observe(within(t), "rights/theirs") {
+		denied("Observe of another's key", err)
+	}
+
+	// Each right is needed, but for two that only a rare turn takes, and one that a script in the server's
+	// memory does not. None that is missing leaves a record that never expires.
+	rare := map[string]bool{"+set": true, "+ping": true, "+unsubscribe": true, "+eval": true, "+exists": true}
+	for i, right := range candidateRights() {
+		if rare[right] {
+			continue
+		}
+		user := "without" + strings.NewReplacer("+", "-", "|", "-").Replace(right)
+		rights := append(append([]string{}, where...), candidateRights()[:i]...)
+		grant(server, user, append(rights, candidateRights()[i+1:]...)...)
+		b := open(t, login(t, server, user, "s3cret-"+user), rediskv.WithTTL(2*time.Second))
+		denied("without "+right, play(t, b, free, "rights/mine"))
+		if ttl := server.Cli("pttl", "{rights/mine}:lease"); ttl == "-1" {
+			t.Errorf("without %s: the record that is left never expires", right)
+		}
+		server.Cli("del", "{rights/mine}:lease")
+		server.Cli("publish", "{rights/mine}:events", "")
+	}
+	server.Cli("script", "flush")
+	grant(server, "without-eval", append(where, "+evalsha", "+hmget")...)
+	_, err = open(t, login(t, server, "without-eval", "s3cret-without-eval")).Campaign(within(t), "rights/mine", nil)
+	denied("without +eval", err)
+}
+
+func TestWrongLogin(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t, servers.RedisPassword("s3cret"))
+	for name, client := range map[string]*redis.Client{
+		"no password":    connect(t, server.Endpoint()),
+		"wrong password": connect(t, server.Endpoint(), func(o *redis.Options) { o.Password = "s3cret-but-wrong" }),
+		"unknown user":   login(t, server, "nobody", "s3cret-but-wrong"),
+	} {
+		b := open(t, client, rediskv.WithTTL(long))
+		_, campaigned := b.Campaign(within(t), "login", nil)
+		errs := []error{campaigned}
+		for _, err := range b.Observe(within(t), "login") {
+			errs = append(errs, err)
+		}
+		for _, err := range errs {
+			mustRefuse(t, err, "refuses the login")
+			if err != nil && strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%s: the message holds a password: %v", name, err)
+			}
+		}
+	}
+	b := open(t, connect(t, server.Endpoint(), func(o *redis.Options) { o.Password = "s3cret" }), rediskv.WithTTL(long))
+	if err := win(t, b, "login", "x").Resign(within(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// What somebody else keeps under an election's keys is left alone, and said to be in the way.
+func TestKeyInUse(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	for key, command := range map[string][]string{
+		"string":       {"set", "{string}:lease", "theirs"},
+		"list":         {"rpush", "{list}:lease", "theirs"},
+		"hash":         {"hset", "{hash}:lease", "color", "red"},
+		"fence-string": {"set", "{fence-string}:fence", "theirs"},
+		"fence-minus":  {"set", "{fence-minus}:fence", "-5"},
+		"fence-hash":   {"hset", "{fence-hash}:fence", "color", "red"},
+		"fence-zero":   {"set", "{fence-zero}:fence", "007"},
+	} {
+		server.Cli(command...)
+		before := server.Cli("dump", command[1])
+		_, err := b.Campaign(within(t), key, []byte("x"))
+		mustRefuse(t, err, "in use by something else")
+		if server.Cli("dump", command[1]) != before {
+			t.Errorf("%s: what was there has changed", key)
+		}
+	}
+	server.Cli("set", "{last}:fence", "9223372036854775807")
+	_, err := b.Campaign(within(t), "last", nil)
+	mustRefuse(t, err, "counter of tokens is at its end")
+
+	// Large tokens are exact, though Lua's numbers are not.
+	server.Cli("set", "{large}:fence", "9007199254740992") // 2^53
+	for want := uint64(1<<53) + 1; want < 1<<53+4; want++ {
+		l := win(t, b, "large", "x")
+		if l.Token() != want {
+			t.Errorf("token %d, want %d", l.Token(), want)
+		}
+		if err := l.Resign(within(t)); err != nil {
+			t.Error(err)
+		}
+	}
+
+	// A record that was edited is not taken for vacancy, nor for a lower token.
+	server.Cli("hset", "{garbled}:lease", "holder", "x", "token", "minus one")
+	_, err = b.Campaign(within(t), "garbled", nil)
+	mustPass(t, "Campaign", err)
+	for leader, err := range b.Observe(within(t), "garbled") {
+		mustPass(t, "Observe", err)
+		if !leader.Vacant() {
+			t.Errorf("observed %v", leader)
+		}
+	}
+}
+
+// A server that takes no writes says so, in passing, with a word for the operator.
+func TestServerTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	for want, set := range map[string][2][]string{
+		"out of memory":     {{"config", "set", "maxmemory", "1"}, {"config", "set", "maxmemory", "0"}},
+		"too few replicas":  {{"config", "set", "min-replicas-to-write", "1"}, {"config", "set", "min-replicas-to-write", "0"}},
+		"read only replica": {{"replicaof", "127.0.0.1", "1"}, {"replicaof", "no", "one"}},
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			server := servers.StartRedis(t)
+			b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+			l := win(t, b, "held", "x")
+			server.Cli(set[0]...)
+			_, err := b.Campaign(within(t), "new", []byte("x"))
+			mustPass(t, "Campaign", err)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Campaign: %v, want it to say %q", err, want)
+			}
+			server.Cli(set[1]...)
+			if _, err := l.Renew(within(t)); err != nil {
+				t.Errorf("Renew: %v", err)
+			}
+			win(t, b, "new", "x")
+		})
+	}
+}
+
+func TestValueSize(t *testing.T) {
+	t.Parallel()
+	var calls counter
+	b := open(t, connect(t, servers.StartRedis(t).Endpoint(), calls.count), rediskv.WithTTL(long))
+	l := win(t, b, "size", strings.Repeat("x", rediskv.MaxValueLen))
+	before := calls.sent.Load()
+	big := make([]byte, rediskv.MaxValueLen+1)
+	_, err := b.Campaign(within(t), "size/2", big)
+	for _, err := range []error{err, l.Proclaim(within(t), big)} {
+		mustRefuse(t, err, "1048577 bytes, and at most 1048576")
+	}
+	if got := calls.sent.Load() - before; got != 0 {
+		t.Errorf("%d requests for what is refused at once", got)
+	}
+}
+
+func TestCancelledBeforeItStarts(t *testing.T) {
+	t.Parallel()
+	var calls counter
+	b := open(t, connect(t, servers.StartRedis(t).Endpoint(), calls.count), rediskv.WithTTL(long))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := b.Campaign(ctx, "cancelled", nil)
+	if !errors.Is(err, context.Canceled) || calls.sent.Load() != 0 {
+		t.Errorf("%v after %d requests", err, calls.sent.Load())
+	}
+}
+
+// Scripts that the server has forgotten are sent again, whole; nothing else is.
+func TestScriptsForgotten(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	ctx := within(t)
+	for range 2 {
+		l := win(t, b, "forgotten", "x")
+		server.Cli("script", "flush")
+		if _, err := l.Renew(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := l.Proclaim(ctx, nil); err != nil {
+			t.Error(err)
+		}
+		if err := l.Resign(ctx); err != nil {
+			t.Error(err)
+		}
+		server.Cli("script", "flush")
+	}
+}
