@@ -167,6 +167,9 @@ func (c *checker) published(p *process, n notice) {
 			c.fail("I9", "host %d: published leader %d after %d", p.h.id, t, s.shown)
 		}
 		s.shown = t
+		if n.term == 0 && t == s.token && !c.unsound {
+			c.fail("I9", "host %d: shows its own term %d, which was told to stop, as the leader", p.h.id, t)
+		}
 	}
 }
 

@@ -1,0 +1,94 @@
+package election
+
+// Bugs of the store in memory.
+var memoryMutants = []mutant{
+	{
+		name: "a renewal counts from its answer", like: "M1", dir: "backend/memory", file: "backend/memory/lease.go",
+		old: "return backend.Grant{}, l.note(\"renew\", err)\n\t}", new: "return backend.Grant{}, l.note(\"renew\", err)\n\t}\n\tsent = backend.Now()",
+	},
+	{
+		name: "being woken is winning", like: "M2", dir: "backend/memory", file: "backend/memory/campaign.go",
+		old: "if won = s.holds(rec, now); won {", new: "if won = true; won {",
+	},
+	{
+		name: "a release by name", like: "M4", dir: "backend/memory", file: "backend/memory/lease.go",
+		old: "b.store.remove(rec, now)\n\t\trec.tell()",
+		new: "if e := b.store.keys[rec.key]; e != nil && e.holder != nil {\n\t\t\tb.store.remove(e.holder, now)\n\t\t}\n\t\trec.tell()",
+	},
+	{
+		name: "a token twice", like: "M6", dir: "backend/memory", file: "backend/memory/store.go",
+		old: "s.token++", new: "s.token = max(s.token, 1)",
+	},
+	{
+		name: "a renewal that proves nothing", like: "M13", dir: "backend/memory", file: "backend/memory/lease.go",
+		old: "err := b.callAsHolder(ctx, rec, func(now time.Time) { b.store.arm(rec, now) })",
+		new: "err := b.call(ctx, nil, func(now time.Time) { b.store.arm(rec, now) })",
+	},
+	{
+		name: "a renewal that does not extend", like: "M8", dir: "backend/memory", file: "backend/memory/lease.go",
+		old: "func(now time.Time) { b.store.arm(rec, now) })", new: "func(time.Time) {})",
+	},
+	{
+		name: "what a failed candidacy left is forgotten", dir: "backend/memory", file: "backend/memory/campaign.go",
+		old: "b.leftovers[rec.key] = rec\n", new: "_ = b.leftovers\n",
+	},
+	{
+		name: "a second candidacy is let in", dir: "backend/memory", file: "backend/memory/campaign.go",
+		old: "case b.mine[rec.key] != nil:", new: "case b.mine[rec.key] != nil && b.ended:",
+	},
+	{
+		name: "Close is not a no-op the second time", like: "M20", dir: "backend/memory", file: "backend/memory/memory.go",
+		old: "if b.ended {\n\t\treturn nil\n\t}\n\tb.ended = true", new: "b.ended = true",
+	},
+	{
+		name: "an observer is not told of a new value", dir: "backend/memory", file: "backend/memory/observe.go",
+		old: "if now.Token == last.Token && bytes.Equal(now.Value, last.Value) {", new: "if now.Token == last.Token {",
+	},
+}
+
+// Bugs of the etcd backend, for its tests with the real server.
+var etcdMutants = []mutant{
+	{
+		name: "the lease counts from the answer", like: "M1", dir: "backend/etcd", file: "backend/etcd/session.go",
+		old: "s.grant = backend.Grant{Sent: sent, TTL: time.Duration(resp.TTL) * time.Second}\n\treturn nil",
+		new: "s.grant = backend.Grant{Sent: backend.Now(), TTL: time.Duration(resp.TTL) * time.Second}\n\treturn nil",
+	},
+	{
+		name: "waiting that ended is winning", like: "M2", dir: "backend/etcd", file: "backend/etcd/campaign.go",
+		old: "if !resp.Succeeded {\n\t\t\treturn place{}, w.vanished()\n\t\t}\n\t\tfound",
+		new: "if !resp.Succeeded {\n\t\t\treturn place{first: true}, nil\n\t\t}\n\t\tfound",
+	},
+	{
+		name: "a release by name", like: "M4", dir: "backend/etcd", file: "backend/etcd/session.go",
+		old: "if rev == 0 {\n\t\t\t// The answer", new: "if rev == 0 || true {\n\t\t\t// The answer",
+	},
+	{
+		name: "a renewal proves the session alone", like: "M13", dir: "backend/etcd", file: "backend/etcd/lease.go",
+		old: "if _, err := l.prove(ctx); err != nil {\n\t\treturn backend.Grant{}, err\n\t}\n\tif renewed",
+		new: "if renewed",
+	},
+	{
+		name: "an old record of the session is inherited", like: "M14", dir: "backend/etcd", file: "backend/etcd/campaign.go",
+		old: "case !resp.Succeeded:", new: "case false:",
+	},
+	{
+		name: "elections below are taken for candidates", like: "M17", dir: "backend/etcd", file: "backend/etcd/layout.go",
+		old: "if !ok || id == \"\" || len(id) > maxLeaseDigits {\n\t\treturn false\n\t}", new: "if ok {\n\t\treturn true\n\t}",
+	},
+	{
+		name: "observers go back in time", like: "M18", dir: "backend/etcd", file: "backend/etcd/observe.go",
+		old: "if kv != nil && kv.CreateRevision < o.newest {", new: "if false {",
+	},
+	{
+		name: "a watch, and no look at the queue", like: "M12", dir: "backend/etcd", file: "backend/etcd/campaign.go",
+		old: "silence := time.NewTimer(b.ttl)\n\tdefer silence.Stop()\n\tpulse", new: "silence := time.NewTimer(time.Hour)\n\tdefer silence.Stop()\n\tpulse",
+	},
+	{
+		name: "Close is not a no-op the second time", like: "M20", dir: "backend/etcd", file: "backend/etcd/backend.go",
+		old: "if again {\n\t\treturn nil\n\t}", new: "if again {\n\t\treturn backend.ErrClosed\n\t}",
+	},
+	{
+		name: "a leftover's session is renewed for ever", dir: "backend/etcd", file: "backend/etcd/session.go",
+		old: "err != nil && now.Since(c.since) >= ttl {", new: "err != nil && now.Since(c.since) < 0 {",
+	},
+}
