@@ -21,6 +21,7 @@ func debianPackages() []debianPackage {
 	return []debianPackage{
 		{"redis-server", redisServer},
 		{"redis-tools", redisCli},
+		{"zookeeper", zooKeeperJar}, // brings Java
 	}
 }
 

@@ -1,0 +1,378 @@
+package zookeeper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/retry"
+)
+
+// grace is how long the creation of a candidate's node may be waited for after its caller has gone, so that
+// the answer usually still tells what is to be removed.
+const grace = time.Second
+
+// Campaign stands for key with value announced, and blocks until it is won or fails. See
+// [backend.Backend] for the contract; what is ZooKeeper's own:
+//
+// Candidates queue in the order of their sequence numbers, together with those of Curator's LeaderLatch on the same
+// path. Each watches the node before its own, and its own, so that one resignation wakes one
+// candidate. The client's pings keep the session; a look at the queue once per TTL is there in case that a
+// watch fell silent.
+//
+// Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueSize bytes, an
+// authentication that was refused, or an ACL that cannot be; an ErrDenied when a right is missing. Everything else
+// passes, the loss of the session included: the next Campaign makes a new session, and is a new candidacy
+// at the end of the queue. After every error the node was removed in one bounded try, or will be before
+// key is campaigned for again. Campaign is safe for concurrent use and does not keep value.
+func (b *Backend) Campaign(ctx context.Context, key string, value []byte) (backend.Lease, error) {
+	if err := backend.ValidateKey(key); err != nil {
+		return nil, err
+	}
+	c, err := b.stand(ctx, key, value)
+	if err != nil {
+		return nil, b.wrap("campaign", key, err)
+	}
+	return &Lease{b: b, c: c, won: c.grant}, nil
+}
+
+// stand is Campaign without the names in its errors.
+func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candidacy, error) {
+	if err := errors.Join(validateKey(key), validateValue(value)); err != nil {
+		return nil, err
+	}
+	ctx, leave, err := b.enter(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	c, err := b.reserve(key)
+	if err != nil {
+		return nil, err
+	}
+	w := &waiter{b: b, c: c}
+	grant, err := w.win(ctx, value)
+	if err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		c.leads, c.grant = true, grant
+		b.watchOver(c.session)
+		return c, nil
+	}
+	b.withdraw(context.WithoutCancel(ctx), c)
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	return nil, err
+}
+
+// reserve makes the candidacy for key, unless there is one. A term that was left to run out, and has,
+// makes room.
+func (b *Backend) reserve(key string) (*candidacy, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.standing[key]; c != nil {
+		if now := backend.Now(); c.lapsed(now) {
+			b.give(c, now)
+		} else {
+			return nil, backend.ErrBusy
+		}
+	}
+	c := newCandidacy(key)
+	b.standing[key] = c
+	return c, nil
+}
+
+// withdraw gives c up, with one bounded try to remove its node. What remains is remembered by give.
+func (b *Backend) withdraw(ctx context.Context, c *candidacy) {
+	b.mu.Lock()
+	b.give(c, backend.Now())
+	s := c.session
+	b.mu.Unlock()
+	if s == nil {
+		return
+	}
+	// The caller has the error that led here. What remains is remembered.
+	_ = b.remove(ctx, c)
+	b.settle(s)
+}
+
+// waiter is a candidacy on its way to the front of the queue.
+type waiter struct {
+	b *Backend
+	c *candidacy
+}
+
+// win creates the node, and returns what the store promises when the node was seen there as the first of its key.
+func (w *waiter) win(ctx context.Context, value []byte) (backend.Grant, error) {
+	if err := w.b.tidy(ctx, w.c.key); err != nil {
+		return backend.Grant{}, err
+	}
+	if err := w.join(ctx); err != nil {
+		return backend.Grant{}, err
+	}
+	if err := w.enlist(ctx, bytes.Clone(value)); err != nil {
+		return backend.Grant{}, err
+	}
+	for {
+		ahead, err := w.look(ctx)
+		switch {
+		case err != nil:
+			return backend.Grant{}, err
+		case ahead == "":
+			return w.confirm(ctx)
+		}
+		if err := w.follow(ctx, ahead); err != nil {
+			return backend.Grant{}, err
+		}
+	}
+}
+
+// join makes the candidacy a member of the session.
+func (w *waiter) join(ctx context.Context) error {
+	for {
+		s, err := w.b.attend(ctx)
+		if err != nil {
+			return err
+		}
+		w.b.mu.Lock()
+		joined := !s.over
+		if joined {
+			w.c.session = s
+			s.members[w.c] = struct{}{}
+		}
+		w.b.mu.Unlock()
+		if joined {
+			return nil
+		}
+	}
+}
+
+// enlist creates the node, and those above it where they are missing, and learns the token.
+func (w *waiter) enlist(ctx context.Context, value []byte) error {
+	err := w.create(ctx, value)
+	for tries := 0; errors.Is(err, zk.ErrNoNode) && tries < 2; tries++ { // an empty parent may vanish at once
+		if err := w.b.makeNode(ctx, w.c.session, w.b.parent(w.c.key)); err != nil {
+			return err
+		}
+		err = w.create(ctx, value)
+	}
+	if err != nil {
+		return err
+	}
+	return w.identify(ctx)
+}
+
+// create creates the node. A request whose answer is not waited for any longer may still succeed: what
+// became of it is noted whenever it is known.
+func (w *waiter) create(ctx context.Context, value []byte) error {
+	b, c, s := w.b, w.c, w.c.session
+	patient, cancel := lingering(ctx, grace)
+	defer cancel()
+	if err := s.usable(patient); err != nil {
+		return err
+	}
+	creating := make(chan struct{})
+	stem := b.parent(c.key) + "/" + prefix(c.id)
+	b.mu.Lock()
+	c.creating, c.written = creating, true
+	b.mu.Unlock()
+	_, err := send(patient, s, func(conn *zk.Conn) (string, error) {
+		node, err := conn.Create(stem, value, zk.FlagEphemeralSequential, b.acl)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		defer close(creating)
+		if err == nil {
+			c.path = node
+		} else if refused(err) {
+			c.written = false
+			delete(s.leftovers, c)
+		}
+		return node, err
+	})
+	return err
+}
+
+// refused reports whether err proves that a request was not carried out, nor will be.
+func refused(err error) bool {
+	marked := classify(err)
+	return errors.Is(err, zk.ErrNoNode) || errors.Is(err, errSessionLost) || retry.IsPermanent(marked) || errors.Is(marked, backend.ErrDenied)
+}
+
+// makeNode creates the node at p, and those above it where they are missing: containers, which the
+// servers remove by themselves once they are empty.
+func (b *Backend) makeNode(ctx context.Context, s *session, p string) error {
+	make := func() error {
+		_, err := ask(ctx, s, func(conn *zk.Conn) (string, error) {
+			node, err := conn.CreateContainer(p, nil, zk.FlagContainer, b.acl)
+			if errors.Is(err, zk.ErrNodeExists) {
+				err = nil
+			}
+			return node, err
+		})
+		return err
+	}
+	err := make()
+	if !errors.Is(err, zk.ErrNoNode) || p == "/" {
+		return err
+	}
+	if err := b.makeNode(ctx, s, path.Dir(p)); err != nil {
+		return err
+	}
+	return make()
+}
+
+// identify learns the token, and that the node is this session's.
+func (w *waiter) identify(ctx context.Context) error {
+	node := w.c.path
+	stat, err := ask(ctx, w.c.session, func(conn *zk.Conn) (*zk.Stat, error) {
+		exists, stat, err := conn.Exists(node)
+		if err == nil && !exists {
+			err = zk.ErrNoNode
+		}
+		return stat, err
+	})
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
+		return w.vanished()
+	case err != nil:
+		return err
+	case stat.EphemeralOwner != w.c.session.identity():
+		return fmt.Errorf("the node %s belongs to another session", node)
+	case stat.Czxid < 1:
+		return retry.Permanent(fmt.Errorf("the node %s was created by transaction %d, which is no fencing token", node, stat.Czxid))
+	}
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	w.c.token = stat.Czxid
+	return nil
+}
+
+// look returns the path of the node right before its own, or "" when there is none. The server has seen the
+// creation of this node, and so of all before it, and nobody can get in before it any more: that it lags behind
+// the ensemble does not matter.
+func (w *waiter) look(ctx context.Context) (ahead string, _ error) {
+	c := w.c
+	names, err := w.b.children(ctx, c.session, c.key)
+	if err != nil {
+		return "", err
+	}
+	names, err = queue(names)
+	if err != nil {
+		return "", err
+	}
+	switch i := slices.Index(names, path.Base(c.path)); i {
+	case -1:
+		return "", w.vanished()
+	case 0:
+		return "", nil
+	default:
+		return w.b.parent(c.key) + "/" + names[i-1], nil
+	}
+}
+
+// vanished notes that the node is gone, and so nothing is left to remove.
+func (w *waiter) vanished() error {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	w.c.written = false
+	return errNodeGone
+}
+
+// follow waits until the queue should be looked at again. What wakes it, an event or a TTL of silence, is
+// a hint only.
+func (w *waiter) follow(ctx context.Context, ahead string) error {
+	s := w.c.session
+	before, err := w.b.watchNode(ctx, s, ahead)
+	if err != nil || before == nil {
+		return err
+	}
+	own, err := w.b.watchNode(ctx, s, w.c.path)
+	if err != nil || own == nil {
+		return err
+	}
+	silence := time.NewTimer(w.b.ttl)
+	defer silence.Stop()
+	select {
+	case <-before:
+		return nil
+	case <-own:
+		return nil
+	case <-silence.C:
+		return w.b.sync(ctx, s)
+	case <-s.lost:
+		return errSessionLost
+	case <-ctx.Done():
+		return ended(ctx)
+	}
+}
+
+// confirm proves with a write that the node is there, and so that the key is won. After a stop of this
+// process too little may be left of the promise: then what it counts from is renewed first.
+func (w *waiter) confirm(ctx context.Context) (backend.Grant, error) {
+	s := w.c.session
+	for {
+		grant, err := w.b.prove(ctx, w.c)
+		if errors.Is(err, backend.ErrLost) {
+			return grant, w.vanished()
+		}
+		if !errors.Is(err, errWornOut) {
+			return grant, err
+		}
+		pause := time.NewTimer(w.b.tick + w.b.tick/thinning)
+		select {
+		case <-pause.C:
+		case <-s.lost:
+			err = errSessionLost
+		case <-ctx.Done():
+			err = ended(ctx)
+		}
+		pause.Stop()
+		if !errors.Is(err, errWornOut) {
+			return grant, err
+		}
+	}
+}
+
+// prove writes to the store on the condition that the node of c is there, and returns what that is worth;
+// ErrLost when it is not. The write changes nothing, and wakes nobody who watches; but as every write it goes through the leader
+// of the ensemble and a majority.
+func (b *Backend) prove(ctx context.Context, c *candidacy) (backend.Grant, error) {
+	s, node := c.session, c.path
+	grant := s.promise(backend.Now())
+	_, err := ask(ctx, s, func(conn *zk.Conn) ([]zk.MultiResponse, error) {
+		return conn.Multi(&zk.CheckVersionRequest{Path: node, Version: -1})
+	})
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
+		return backend.Grant{}, backend.ErrLost
+	case err != nil:
+		return backend.Grant{}, err
+	case grant.TTL < s.ttl()/MinTicks:
+		return backend.Grant{}, fmt.Errorf("%w: %v are left of %v", errWornOut, grant.TTL, s.ttl())
+	}
+	return grant, nil
+}
+
+// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
+func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(lasting, func() { timer.Stop() })
+	})
+	return lasting, func() {
+		stop()
+		cancel(nil)
+	}
+}

@@ -1,0 +1,169 @@
+package zookeeper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/hustings-go/hustings/backend"
+)
+
+// Lease is one term of one key: the node that its candidacy created, first in the queue of its key.
+// See [backend.Lease] for the contract.
+type Lease struct {
+	b   *Backend
+	c   *candidacy
+	won backend.Grant
+}
+
+// Token returns the id of the transaction that created the node (its czxid). It grows from leader to
+// leader, because leaders are served in the order in which their nodes were created; and across deletion of
+// the election's node, which starts the sequence numbers anew, because transactions count for the whole store. It does not block.
+func (l *Lease) Token() uint64 { return uint64(l.c.token) }
+
+// Grant returns the promise that came with the write that proved the win. It does not block.
+func (l *Lease) Grant() backend.Grant { return l.won }
+
+// Renew writes to the store on the condition that the node is there. The write changes nothing, so that nobody
+// who watches the node wakes. It makes one bounded request; ErrLost is the store's own answer to it, or its
+// word that the session has expired.
+func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
+	grant, err := l.renew(ctx)
+	if err != nil {
+		return backend.Grant{}, l.b.wrap("renew", l.c.key, err)
+	}
+	return grant, nil
+}
+
+func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
+	b, c := l.b, l.c
+	if err := l.forfeit(ctx); err != nil {
+		return backend.Grant{}, err
+	}
+	grant, err := b.prove(ctx, c)
+	if err != nil {
+		return backend.Grant{}, l.failed(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.gone {
+		return backend.Grant{}, backend.ErrLost
+	}
+	c.grant = grant
+	b.watchOver(c.session)
+	return grant, nil
+}
+
+// forfeit answers for a term that is over by its own clock or was given up already: what it needs is to
+// be gone from the store, and then it is lost.
+func (l *Lease) forfeit(ctx context.Context) error {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	if now := backend.Now(); c.lapsed(now) {
+		b.give(c, now)
+	}
+	gone := c.gone
+	b.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	if err := b.remove(ctx, c); err != nil {
+		return err
+	}
+	b.settle(c.session)
+	return backend.ErrLost
+}
+
+// failed turns the error of a request into ErrLost where the store has said that the node is gone, with
+// its session if not by itself.
+func (l *Lease) failed(err error) error {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	expired := c.session.expired
+	b.mu.Unlock()
+	if !expired && !errors.Is(err, backend.ErrLost) {
+		return err
+	}
+	b.forget(c)
+	b.settle(c.session)
+	return backend.ErrLost
+}
+
+// Wait watches the node, and makes no requests but one before and one after: ErrLost is never a watch's word
+// alone, nor an absence of the connection, which only lets the term run out.
+func (l *Lease) Wait(ctx context.Context) error {
+	return l.b.wrap("wait", l.c.key, l.wait(ctx))
+}
+
+func (l *Lease) wait(ctx context.Context) error {
+	ctx, leave, err := l.b.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	s := l.c.session
+	for {
+		changes, err := l.b.watchNode(ctx, s, l.c.path)
+		switch {
+		case ctx.Err() != nil:
+			return ended(ctx)
+		case err != nil:
+			return l.failed(err)
+		case changes == nil: // the server has seen its creation, so that it is gone for good
+			return l.failed(backend.ErrLost)
+		}
+		select {
+		case <-changes:
+		case <-s.lost:
+			return l.failed(errSessionLost)
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
+}
+
+// Proclaim writes value to the node, on the condition that it is there. It makes one
+// bounded request; after an error the value may or may not have been written, and it may be tried again.
+// Values of more than MaxValueSize bytes are refused with a permanent error. It does not keep value.
+func (l *Lease) Proclaim(ctx context.Context, value []byte) error {
+	if err := l.proclaim(ctx, value); err != nil {
+		return l.b.wrap("proclaim", l.c.key, err)
+	}
+	return nil
+}
+
+func (l *Lease) proclaim(ctx context.Context, value []byte) error {
+	if err := validateValue(value); err != nil {
+		return err
+	}
+	if err := l.forfeit(ctx); err != nil {
+		return err
+	}
+	value = bytes.Clone(value)
+	_, err := ask(ctx, l.c.session, func(conn *zk.Conn) (*zk.Stat, error) { return conn.Set(l.c.path, value, -1) })
+	if errors.Is(err, zk.ErrNoNode) {
+		err = backend.ErrLost
+	}
+	if err != nil {
+		return l.failed(err)
+	}
+	return nil
+}
+
+// Resign deletes the node. It makes one bounded
+// request; after Close, the last one also ends the session. After an error the term is
+// given up all the same: the node is not kept alive beyond a TTL and is removed before this Backend
+// campaigns for the key again.
+func (l *Lease) Resign(ctx context.Context) error {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	b.give(c, backend.Now())
+	b.mu.Unlock()
+	if err := b.remove(ctx, c); err != nil {
+		return b.wrap("resign", c.key, err)
+	}
+	b.settle(c.session)
+	return nil
+}

@@ -1,0 +1,254 @@
+package zookeeper_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"go.uber.org/goleak"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/zookeeper"
+	"github.com/hustings-go/hustings/internal/faults"
+	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/retry"
+)
+
+func TestMain(m *testing.M) {
+	if servers.Role() == faults.Role {
+		os.Exit(faults.Candidate(openProcess))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	// patience is how long a test waits for what must come.
+	patience = 20 * time.Second
+
+	// shortTTL is for leases that shall run out.
+	shortTTL = 2 * time.Second
+)
+
+// open makes a Backend on the servers, closed at the end of the test.
+func open(t testing.TB, endpoints []string, opts ...zookeeper.Option) *zookeeper.Backend {
+	t.Helper()
+	b, err := zookeeper.New(endpoints, append([]zookeeper.Option{zookeeper.WithTick(servers.ZooKeeperTick)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return b
+}
+
+// silence is a logger for clients of the tests' own.
+type silence struct{}
+
+func (silence) Printf(string, ...any) {}
+
+// connect makes a client as an operator has it, closed at the end of the test.
+func connect(t testing.TB, endpoint string) *zk.Conn {
+	t.Helper()
+	conn, events, err := zk.Connect([]string{endpoint}, 10*time.Second, zk.WithLogger(silence{}), zk.WithLogInfo(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		for range events {
+		}
+	})
+	return conn
+}
+
+// wiretap is a dialer that counts packets and can let a client die.
+type wiretap struct {
+	packets *atomic.Int64
+	watches chan struct{}                 // one element for each request that set a watch on a node, if not nil
+	sent    func(op int32, packet []byte) // called before a packet is sent, if not nil
+
+	mu    sync.Mutex
+	dead  bool
+	conns []net.Conn
+}
+
+type tapped struct {
+	net.Conn
+	tap     *wiretap
+	greeted bool
+}
+
+func (c *tapped) Write(p []byte) (int, error) {
+	if c.tap.packets != nil {
+		c.tap.packets.Add(1)
+	}
+	if c.greeted && len(p) >= 12 {
+		op := int32(binary.BigEndian.Uint32(p[8:]))
+		if c.tap.sent != nil {
+			c.tap.sent(op, p)
+		}
+		if c.tap.watches != nil && (op == opGetData || op == opExists) && p[len(p)-1] == 1 {
+			c.tap.watches <- struct{}{}
+		}
+	}
+	c.greeted = true
+	return c.Conn.Write(p)
+}
+
+// Operations of the protocol.
+const (
+	opCreate  = 1
+	opExists  = 3
+	opGetData = 4
+	opMulti   = 14
+)
+
+func (w *wiretap) dial(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead {
+		conn.Close()
+		return nil, errors.New("this client is dead")
+	}
+	w.conns = append(w.conns, conn)
+	return &tapped{Conn: conn, tap: w}, nil
+}
+
+// drop closes all connections.
+func (w *wiretap) drop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, conn := range w.conns {
+		conn.Close()
+	}
+	w.conns = nil
+}
+
+// kill closes all connections, and lets no more be made.
+func (w *wiretap) kill() {
+	w.mu.Lock()
+	w.dead = true
+	w.mu.Unlock()
+	w.drop()
+}
+
+// candidates returns the paths of the candidates of key, first come first served.
+func candidates(ctx context.Context, conn *zk.Conn, root, key string) ([]string, error) {
+	parent := strings.TrimSuffix(root, "/") + "/" + key
+	if _, err := conn.Sync("/"); err != nil {
+		return nil, err
+	}
+	names, _, err := conn.Children(parent)
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, "latch-") })
+	slices.SortFunc(names, func(x, y string) int { return strings.Compare(x[len(x)-10:], y[len(y)-10:]) })
+	for i := range names {
+		names[i] = parent + "/" + names[i]
+	}
+	return names, ctx.Err()
+}
+
+// queued waits until n candidates stand for key, and returns their paths.
+func queued(t testing.TB, conn *zk.Conn, key string, n int) []string {
+	t.Helper()
+	var paths []string
+	servers.Await(t, "the queue", func(ctx context.Context) (err error) {
+		paths, err = candidates(ctx, conn, zookeeper.DefaultRoot, key)
+		if err == nil && len(paths) != n {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	return paths
+}
+
+// within returns a context for what must come.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// win campaigns for key and must get it.
+func win(t testing.TB, b *zookeeper.Backend, key, value string) backend.Lease {
+	t.Helper()
+	l, err := b.Campaign(within(t), key, []byte(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// outcome is what a Campaign ended with.
+type outcome struct {
+	lease backend.Lease
+	err   error
+}
+
+// campaign stands for key beside the test, until ctx or the test ends.
+func campaign(t testing.TB, ctx context.Context, b *zookeeper.Backend, key, value string) <-chan outcome {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	result := make(chan outcome, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l, err := b.Campaign(ctx, key, []byte(value))
+		result <- outcome{l, err}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return result
+}
+
+// receive returns what comes from ch, and fails the test if nothing does.
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("%s: nothing came within %v", what, patience)
+		panic("not reached")
+	}
+}
+
+// mustPass fails the test unless err is an error that an election takes as passing, and campaigns again.
+func mustPass(t testing.TB, what string, err error) {
+	t.Helper()
+	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrBusy) {
+		t.Errorf("%s: %v, want a passing error", what, err)
+	}
+}
+
+// mustBe fails the test unless err wraps target.
+func mustBe(t testing.TB, what string, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("%s: %v, want %v", what, err, target)
+	}
+}

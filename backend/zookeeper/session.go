@@ -1,0 +1,388 @@
+package zookeeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/retry"
+)
+
+// session is one session in ZooKeeper with a client of its own, which pings for it for as long as it runs.
+// The client would go on with another session when this one has expired, and send there what was meant
+// for here; so it is sealed against that, and ended. Fields that change are guarded by Backend.mu, but for
+// those below mu.
+type session struct {
+	b      *Backend
+	conn   *zk.Conn
+	events <-chan zk.Event // closed when the client has ended
+
+	members   map[*candidacy]struct{}
+	leftovers map[*candidacy]struct{}
+	watches   map[string]<-chan zk.Event // that the client holds, by kind and path
+	guard     *time.Timer                // looks after terms that nobody renews, and after leftovers
+	over      bool                       // takes no more requests
+	expired   bool                       // the store said so: nothing of it is there any more, nor can be
+	lost      chan struct{}              // closed with over
+	ended     chan struct{}              // closed when the client has ended
+
+	ready chan struct{} // closed when the session was granted
+
+	mu      sync.Mutex
+	sealed  bool // makes no more connections
+	wire    *wire
+	id      int64
+	timeout time.Duration // granted; the shortest of those that were
+	history touches
+	dialErr error // the latest
+	ignored bool  // the latest greeting was not answered, not yet at least
+}
+
+// silence is the client's logger: what it would say is in the errors.
+type silence struct{}
+
+// Printf says nothing.
+func (silence) Printf(string, ...any) {}
+
+// attend returns the session that is current, and makes one if there is none.
+func (b *Backend) attend(ctx context.Context) (*session, error) {
+	for {
+		b.mu.Lock()
+		if s := b.current; s != nil {
+			b.mu.Unlock()
+			return s, nil
+		}
+		f := b.board(ctx, &b.opening, b.open)
+		b.mu.Unlock()
+		if err := b.await(ctx, &b.opening, f); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// open starts a client and makes its session the current one.
+func (b *Backend) open(ctx context.Context) error {
+	s := &session{
+		b:         b,
+		members:   make(map[*candidacy]struct{}),
+		leftovers: make(map[*candidacy]struct{}),
+		watches:   make(map[string]<-chan zk.Event),
+		lost:      make(chan struct{}),
+		ended:     make(chan struct{}),
+		ready:     make(chan struct{}),
+		history:   touches{tick: b.tick},
+	}
+	made := make(chan struct{})
+	conn, events, err := zk.Connect(b.servers, b.ttl,
+		zk.WithDialer(s.dial), zk.WithHostProvider(&hosts{stop: s.lost}), zk.WithLogger(silence{}), zk.WithLogInfo(false),
+		zk.WithEventCallback(func(ev zk.Event) { // because the channel drops what does not fit
+			<-made
+			s.heard(ev)
+		}))
+	if err != nil {
+		return err
+	}
+	s.conn, s.events = conn, events
+	guarding := context.WithoutCancel(ctx)
+	s.guard = time.AfterFunc(time.Hour, func() { b.patrol(guarding, s) })
+	s.guard.Stop()
+	b.mu.Lock()
+	b.sessions[s] = struct{}{}
+	b.mu.Unlock()
+	close(made)
+	if err := s.begin(ctx); err != nil {
+		b.mu.Lock()
+		b.end(s)
+		b.mu.Unlock()
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.over {
+		return errSessionLost
+	}
+	b.current = s
+	return nil
+}
+
+// begin waits for the session, and authenticates it.
+func (s *session) begin(ctx context.Context) error {
+	timer := time.NewTimer(s.b.bound)
+	defer timer.Stop()
+	select {
+	case <-s.ready:
+	case <-timer.C:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.dialErr != nil {
+			return fmt.Errorf("%w within %v: %w", errNoAnswer, s.b.bound, s.dialErr)
+		}
+		return fmt.Errorf("%w within %v", errNoAnswer, s.b.bound)
+	case <-ctx.Done():
+		return ended(ctx)
+	}
+	if granted, least := s.ttl(), MinTicks*s.b.tick; granted < least {
+		return retry.Permanent(fmt.Errorf("the server grants sessions of %v at most, and %d ticks are needed, which are %v: raise its maxSessionTimeout, or tell its tick with WithTick", granted, MinTicks, least))
+	}
+	for _, c := range s.b.credentials {
+		_, err := ask(ctx, s, func(conn *zk.Conn) (struct{}, error) { return struct{}{}, conn.AddAuth(c.scheme, c.secret) })
+		if err != nil {
+			return fmt.Errorf("authenticating with scheme %q: %w", c.scheme, err)
+		}
+	}
+	return nil
+}
+
+// dial makes one connection for the client, unless the session takes no more of them.
+func (s *session) dial(network, address string, timeout time.Duration) (net.Conn, error) {
+	s.mu.Lock()
+	sealed := s.sealed
+	s.mu.Unlock()
+	if sealed {
+		return nil, errSessionLost
+	}
+	conn, err := s.b.dial(network, address, min(timeout, s.b.bound))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.dialErr = err
+		return nil, err
+	}
+	if s.sealed {
+		return nil, errors.Join(errSessionLost, conn.Close())
+	}
+	s.wire = &wire{Conn: conn, s: s, heard: backend.Now()}
+	return s.wire, nil
+}
+
+// heard takes the events of the session. It is called by the client and must not block.
+func (s *session) heard(ev zk.Event) {
+	if ev.Type != zk.EventSession {
+		return
+	}
+	switch ev.State {
+	case zk.StateHasSession:
+		select {
+		case <-s.ready:
+		default:
+			close(s.ready) // only this goroutine of the client's does
+		}
+	case zk.StateExpired:
+		s.b.mu.Lock()
+		s.b.bury(s)
+		s.b.mu.Unlock()
+	default:
+	}
+}
+
+func (s *session) greeted(hello backend.Instant, timeout time.Duration, id int64) {
+	if id == 0 {
+		return // refused: the client tells
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.id, s.ignored = id, false
+	if s.timeout == 0 || timeout < s.timeout {
+		s.timeout = timeout
+	}
+	s.history.greet(hello)
+}
+
+// greeting notes that the client greets a server.
+func (s *session) greeting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ignored = true
+}
+
+// unheard reports whether the client greets without being answered: a greeting that arrives keeps the session alive all the same.
+func (s *session) unheard() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ignored
+}
+
+// touch notes that something sent then has been answered by now.
+func (s *session) touch(sent, now backend.Instant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.history.add(sent, now)
+}
+
+// promise tells what a write that is sent now is worth once it is acknowledged.
+func (s *session) promise(now backend.Instant) backend.Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return backend.Grant{Sent: now, TTL: s.timeout - now.Since(s.history.at(now))}
+}
+
+// ttl is the session timeout that was granted.
+func (s *session) ttl() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.timeout
+}
+
+func (s *session) identity() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// cut closes the connection, so that the client looks for another server, and all that waits for an answer
+// here fails.
+func (s *session) cut() {
+	s.mu.Lock()
+	w := s.wire
+	s.mu.Unlock()
+	if w != nil {
+		_ = w.Close()
+	}
+}
+
+// cutUnlessHeard closes the connection if nothing came over it since then.
+func (s *session) cutUnlessHeard(since backend.Instant) {
+	s.mu.Lock()
+	w := s.wire
+	s.mu.Unlock()
+	if w != nil && w.quiet(since) {
+		_ = w.Close()
+	}
+}
+
+// ask makes one request under a bound of its own. The client knows no contexts: a request whose caller has
+// gone goes on by itself, until it is answered, or until the bound, when the connection is taken for dead; if
+// nothing at all has come, at half of it, so that there is time to find a better server.
+func ask[T any](ctx context.Context, s *session, request func(*zk.Conn) (T, error)) (T, error) {
+	if err := s.usable(ctx); err != nil {
+		var none T
+		return none, err
+	}
+	return send(ctx, s, request)
+}
+
+// usable tells why there is no point in a request.
+func (s *session) usable(ctx context.Context) error {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return ended(ctx)
+	case s.over:
+		return errSessionLost
+	default:
+		return nil
+	}
+}
+
+// send is ask where the request is made in any case.
+func send[T any](ctx context.Context, s *session, request func(*zk.Conn) (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	var none T
+	answered := make(chan answer, 1)
+	sent := backend.Now()
+	silent := time.AfterFunc(s.b.bound/2, func() { s.cutUnlessHeard(sent) })
+	overdue := time.AfterFunc(s.b.bound, s.cut)
+	go func() {
+		value, err := request(s.conn)
+		silent.Stop()
+		overdue.Stop()
+		if err == nil {
+			s.touch(sent, backend.Now())
+		}
+		answered <- answer{value, err}
+	}()
+	timer := time.NewTimer(s.b.bound + answerGrace)
+	defer timer.Stop()
+	select {
+	case a := <-answered:
+		if backend.Now().Since(sent) >= s.b.bound && a.err != nil {
+			return none, fmt.Errorf("%w within %v: %w", errNoAnswer, s.b.bound, a.err)
+		}
+		return a.value, s.judge(a.err)
+	case <-timer.C: // there was no connection to be taken for dead
+		return none, fmt.Errorf("%w within %v", errNoAnswer, s.b.bound)
+	case <-ctx.Done():
+		return none, ended(ctx)
+	}
+}
+
+// answerGrace is how long a request may take to fail after its connection was closed.
+const answerGrace = 100 * time.Millisecond
+
+// judge notes when the store says that the session has expired.
+func (s *session) judge(err error) error {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	switch {
+	case errors.Is(err, zk.ErrSessionExpired):
+		s.b.bury(s)
+		return fmt.Errorf("%w: %w", errSessionLost, err)
+	case err != nil && s.over:
+		return fmt.Errorf("%w: %w", errSessionLost, err)
+	default:
+		return err
+	}
+}
+
+// bury notes that s is gone from the store, and with it all that it wrote. b.mu must be held.
+func (b *Backend) bury(s *session) {
+	s.expired = true
+	clear(s.leftovers)
+	b.end(s)
+}
+
+// end closes the session in the store, if it can, and has the client end. b.mu must be held.
+func (b *Backend) end(s *session) {
+	if s.over {
+		return
+	}
+	s.over = true
+	close(s.lost)
+	s.guard.Stop()
+	if b.current == s {
+		b.current = nil
+	}
+	s.mu.Lock()
+	s.sealed = true
+	s.mu.Unlock()
+	go func() {
+		s.conn.Close() // waits for the answer for a second at most
+		s.cut()
+		for range s.events { // closed when the client's goroutines have ended
+		}
+		b.mu.Lock()
+		delete(b.sessions, s)
+		b.mu.Unlock()
+		close(s.ended)
+	}()
+}
+
+// settle ends s if nobody stands on it any more and nobody will, because the Backend is closed, and waits
+// for it.
+func (b *Backend) settle(s *session) {
+	b.mu.Lock()
+	if b.closed && len(s.members) == 0 {
+		b.end(s)
+	}
+	over := s.over
+	b.mu.Unlock()
+	if !over {
+		return
+	}
+	timer := time.NewTimer(b.bound + grace)
+	defer timer.Stop()
+	select {
+	case <-s.ended:
+	case <-timer.C:
+	}
+}
