@@ -253,6 +253,20 @@ func TestRights(t *testing.T) {
 	denied("without +eval", err)
 }
 
+func TestRightsInCluster(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedisCluster(t)
+	dial := func(user, password string) *rediskv.Backend {
+		client := redis.NewClusterClient(rediskv.ClusterOptions(&redis.ClusterOptions{Addrs: []string{server.Endpoint()}, Username: user, Password: password}))
+		t.Cleanup(func() { _ = client.Close() })
+		return open(t, client, rediskv.WithTTL(long))
+	}
+	grant(server, "candidate", append(candidateRights(), "~{mine}:*", "resetchannels", "&{mine}:events", "+cluster|slots", "+command")...)
+	if err := play(t, dial("candidate", "s3cret-candidate"), dial("", ""), "mine"); err != nil {
+		t.Errorf("with the documented rights: %v", err)
+	}
+}
+
 func TestWrongLogin(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t, servers.RedisPassword("s3cret"))

@@ -36,8 +36,8 @@
 //
 // The same counts for a server that keeps nothing (appendonly no) and restarts, for FLUSHALL, for a backup that
 // is restored, and for appendfsync everysec, the default, where a crash of the machine loses about a
-// second. A server with maxmemory needs the policy noeviction or a volatile one that leaves enough room: with
-// allkeys-* it may drop the counter, and with any but noeviction the record of a leader.
+// second. A server with maxmemory needs the policy noeviction: allkeys-* may evict the counter, and the
+// volatile policies the record of a leader.
 //
 // # Layout
 //
@@ -84,7 +84,7 @@
 //
 //	ACL SETUSER candidate on >… resetkeys ~{service/swarm/leader}:* resetchannels &{service/swarm/leader}:events -@all +evalsha +eval +hmget +exists +get +set +incr +hset +pexpire +pttl +del +publish +pubsub|numsub +subscribe +unsubscribe +ping
 //	ACL SETUSER observer  on >… resetkeys %R~{service/swarm/leader}:lease resetchannels &{service/swarm/leader}:events -@all +hmget +pttl +subscribe +unsubscribe +ping
-//	ACL SETUSER candidate +cluster|slots +cluster|shards +command +readonly
+//	ACL SETUSER candidate +cluster|slots +command
 //
 // %R~ (reading only) is of Redis 7; before, write ~. Whoever may write the keys can depose a leader and become one;
 // whoever may publish can make candidates look, and nothing more.

@@ -387,3 +387,20 @@ func TestMuteServer(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// A record that an operator has edited is no longer the term's own, whichever part of its identity it was.
+func TestEditedRecord(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	for field, value := range map[string]string{"holder": "somebody", "candidacy": "999", "token": "999"} {
+		renewed, proclaimed, waited := win(t, b, "edited/renew/"+field, "x"), win(t, b, "edited/proclaim/"+field, "x"), win(t, b, "edited/wait/"+field, "x")
+		for _, how := range []string{"renew", "proclaim", "wait"} {
+			server.Cli("hset", "{edited/"+how+"/"+field+"}:lease", field, value)
+		}
+		_, err := renewed.Renew(within(t))
+		mustBe(t, "Renew with another "+field, err, backend.ErrLost)
+		mustBe(t, "Proclaim with another "+field, proclaimed.Proclaim(within(t), nil), backend.ErrLost)
+		mustBe(t, "Wait with another "+field, waited.Wait(within(t)), backend.ErrLost)
+	}
+}
