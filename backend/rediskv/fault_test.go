@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -402,5 +403,40 @@ func TestEditedRecord(t *testing.T) {
 		mustBe(t, "Renew with another "+field, err, backend.ErrLost)
 		mustBe(t, "Proclaim with another "+field, proclaimed.Proclaim(within(t), nil), backend.ErrLost)
 		mustBe(t, "Wait with another "+field, waited.Wait(within(t)), backend.ErrLost)
+	}
+}
+
+// A renewal that gets no answer does not hold up the next: an election makes three attempts before its time
+// is up, and each must have a chance of its own.
+func TestHungRenewal(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	proxy := servers.StartProxy(t, server.Endpoint())
+	var direct atomic.Bool
+	client := connect(t, proxy.Addr(), func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if direct.Load() {
+				addr = server.Endpoint()
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+	})
+	b := open(t, client, rediskv.WithTTL(long)) // requests are bounded by 5 s
+	l := win(t, b, "hung", "x")
+	if _, err := l.Renew(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	proxy.CutDown()
+	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := l.Renew(soon)
+	mustBe(t, "Renew", err, context.DeadlineExceeded)
+	direct.Store(true) // the next connection is a good one
+	began := time.Now()
+	if _, err := l.Renew(within(t)); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the next renewal took %v", took)
 	}
 }
