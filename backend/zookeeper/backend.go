@@ -3,6 +3,7 @@ package zookeeper
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,7 +52,7 @@ type Backend struct {
 // an error that says what is allowed. Each single request is bounded by a third of the TTL, at most 5 s.
 func New(servers []string, opts ...Option) (*Backend, error) {
 	b := &Backend{
-		servers:  zk.FormatServers(servers),
+		servers:  slices.Clone(servers),
 		ttl:      DefaultTTL,
 		tick:     DefaultTick,
 		root:     DefaultRoot,
@@ -69,6 +70,7 @@ func New(servers []string, opts ...Option) (*Backend, error) {
 	if err := b.validate(); err != nil {
 		return nil, err
 	}
+	b.servers = zk.FormatServers(b.servers)
 	b.bound = min(b.ttl/3, maxRequest)
 	return b, nil
 }

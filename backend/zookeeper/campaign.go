@@ -124,17 +124,49 @@ func (w *waiter) win(ctx context.Context, value []byte) (backend.Grant, error) {
 	if err := w.enlist(ctx, bytes.Clone(value)); err != nil {
 		return backend.Grant{}, err
 	}
+	ahead, err := w.look(ctx)
 	for {
-		ahead, err := w.look(ctx)
 		switch {
 		case err != nil:
 			return backend.Grant{}, err
 		case ahead == "":
 			return w.confirm(ctx)
 		}
-		if err := w.follow(ctx, ahead); err != nil {
+		var left bool
+		if left, err = w.follow(ctx, ahead); err != nil {
 			return backend.Grant{}, err
 		}
+		if !left {
+			ahead, err = w.look(ctx)
+			continue
+		}
+		// It is most likely this one's turn, and the proof goes along with the question.
+		var grant backend.Grant
+		if ahead, grant, err = w.lookAndProve(ctx); err == nil && ahead == "" && grant.TTL > 0 {
+			return grant, nil
+		}
+	}
+}
+
+// lookAndProve is look and prove at once. The grant is zero where nothing was proved.
+func (w *waiter) lookAndProve(ctx context.Context) (ahead string, grant backend.Grant, _ error) {
+	var proved error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		grant, proved = w.b.prove(ctx, w.c)
+	}()
+	ahead, err := w.look(ctx)
+	<-done
+	switch {
+	case err != nil:
+		return "", backend.Grant{}, err
+	case errors.Is(proved, backend.ErrLost):
+		return "", backend.Grant{}, w.vanished()
+	case errors.Is(proved, errWornOut):
+		return ahead, backend.Grant{}, nil
+	default:
+		return ahead, grant, proved
 	}
 }
 
@@ -289,31 +321,31 @@ func (w *waiter) vanished() error {
 	return errNodeGone
 }
 
-// follow waits until the queue should be looked at again. What wakes it, an event or a TTL of silence, is
-// a hint only.
-func (w *waiter) follow(ctx context.Context, ahead string) error {
+// follow waits until the queue should be looked at again, and reports whether the node before its own has left. What
+// wakes it, an event or a TTL of silence, is a hint only.
+func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) {
 	s := w.c.session
 	before, err := w.b.watchNode(ctx, s, ahead)
 	if err != nil || before == nil {
-		return err
+		return false, err
 	}
 	own, err := w.b.watchNode(ctx, s, w.c.path)
 	if err != nil || own == nil {
-		return err
+		return false, err
 	}
 	silence := time.NewTimer(w.b.ttl)
 	defer silence.Stop()
 	select {
-	case <-before:
-		return nil
+	case ev := <-before:
+		return ev.Type == zk.EventNodeDeleted, nil
 	case <-own:
-		return nil
+		return false, nil
 	case <-silence.C:
-		return w.b.sync(ctx, s)
+		return false, w.b.sync(ctx, s)
 	case <-s.lost:
-		return errSessionLost
+		return false, errSessionLost
 	case <-ctx.Done():
-		return ended(ctx)
+		return false, ended(ctx)
 	}
 }
 

@@ -76,8 +76,8 @@ func connect(t testing.TB, endpoint string) *zk.Conn {
 // wiretap is a dialer that counts packets and can let a client die.
 type wiretap struct {
 	packets *atomic.Int64
-	watches chan struct{}                 // one element for each request that set a watch on a node, if not nil
-	sent    func(op int32, packet []byte) // called before a packet is sent, if not nil
+	watches chan struct{}  // one element for each request that set a watch on a node, if not nil
+	sent    func(op int32) // called when a packet was sent, if not nil
 
 	mu    sync.Mutex
 	dead  bool
@@ -94,17 +94,18 @@ func (c *tapped) Write(p []byte) (int, error) {
 	if c.tap.packets != nil {
 		c.tap.packets.Add(1)
 	}
+	n, err := c.Conn.Write(p)
 	if c.greeted && len(p) >= 12 {
 		op := int32(binary.BigEndian.Uint32(p[8:]))
 		if c.tap.sent != nil {
-			c.tap.sent(op, p)
+			c.tap.sent(op)
 		}
 		if c.tap.watches != nil && (op == opGetData || op == opExists) && p[len(p)-1] == 1 {
 			c.tap.watches <- struct{}{}
 		}
 	}
 	c.greeted = true
-	return c.Conn.Write(p)
+	return n, err
 }
 
 // Operations of the protocol.
@@ -112,7 +113,6 @@ const (
 	opCreate  = 1
 	opExists  = 3
 	opGetData = 4
-	opMulti   = 14
 )
 
 func (w *wiretap) dial(network, address string, timeout time.Duration) (net.Conn, error) {
@@ -172,14 +172,11 @@ func candidates(ctx context.Context, conn *zk.Conn, root, key string) ([]string,
 // queued waits until n candidates stand for key, and returns their paths.
 func queued(t testing.TB, conn *zk.Conn, key string, n int) []string {
 	t.Helper()
-	var paths []string
-	servers.Await(t, "the queue", func(ctx context.Context) (err error) {
-		paths, err = candidates(ctx, conn, zookeeper.DefaultRoot, key)
-		if err == nil && len(paths) != n {
-			err = errors.New("not yet")
-		}
-		return err
-	})
+	servers.Await(t, "the queue", queueOf(conn, zookeeper.DefaultRoot, key, n))
+	paths, err := candidates(t.Context(), conn, zookeeper.DefaultRoot, key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return paths
 }
 
@@ -198,7 +195,18 @@ func win(t testing.TB, b *zookeeper.Backend, key, value string) backend.Lease {
 	if err != nil {
 		t.Fatal(err)
 	}
+	resignLater(t, l)
 	return l
+}
+
+// resignLater gives l up at the end of the test, if it is still held: a lease that is held keeps its client
+// running, also when the Backend was closed.
+func resignLater(t testing.TB, l backend.Lease) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		_ = l.Resign(ctx)
+	})
 }
 
 // outcome is what a Campaign ended with.
@@ -216,6 +224,9 @@ func campaign(t testing.TB, ctx context.Context, b *zookeeper.Backend, key, valu
 	go func() {
 		defer close(done)
 		l, err := b.Campaign(ctx, key, []byte(value))
+		if err == nil {
+			resignLater(t, l)
+		}
 		result <- outcome{l, err}
 	}()
 	t.Cleanup(func() {
@@ -250,5 +261,27 @@ func mustBe(t testing.TB, what string, err, target error) {
 	t.Helper()
 	if !errors.Is(err, target) {
 		t.Errorf("%s: %v, want %v", what, err, target)
+	}
+}
+
+// queueOf is a condition for servers.Await: n candidates stand for key.
+func queueOf(conn *zk.Conn, root, key string, n int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		paths, err := candidates(ctx, conn, root, key)
+		if err == nil && len(paths) != n {
+			err = errors.New("not yet")
+		}
+		return err
+	}
+}
+
+// gone is a condition for servers.Await: there is no node at path.
+func gone(conn *zk.Conn, path string) func(context.Context) error {
+	return func(context.Context) error {
+		exists, _, err := conn.Exists(path)
+		if err == nil && exists {
+			err = errors.New("it is there")
+		}
+		return err
 	}
 }

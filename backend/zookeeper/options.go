@@ -78,7 +78,9 @@ func WithName(name string) Option {
 // WithDialer sets how connections are made; TLS is such a dialer, as the client has none of its own:
 //
 //	zookeeper.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
-//		return tls.DialWithDialer(&net.Dialer{Timeout: timeout}, network, address, tlsConfig)
+//		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+//		defer cancel()
+//		return (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
 //	})
 //
 // address is one of those given to New, its name not resolved, so that it can be checked against the

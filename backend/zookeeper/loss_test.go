@@ -1,0 +1,180 @@
+package zookeeper_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/zookeeper"
+	"github.com/hustings-go/hustings/internal/servers"
+)
+
+// insist repeats do for as long as it fails in passing, as an election would; the client takes a while to
+// connect again.
+func insist(t testing.TB, what string, do func() error) {
+	t.Helper()
+	for ctx := within(t); ; {
+		err := do()
+		if err == nil {
+			return
+		}
+		mustPass(t, what, err)
+		if errors.Is(err, backend.ErrLost) || ctx.Err() != nil || t.Failed() {
+			t.Fatalf("%s: %v", what, err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func renew(t testing.TB, l backend.Lease) func() error {
+	return func() error {
+		_, err := l.Renew(within(t))
+		return err
+	}
+}
+
+// The answer to the creation of a node is lost: nobody knows that it is there, and it must not be waited behind.
+func TestANodeWhoseCreationWasNotAnsweredIsRemoved(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	operator := connect(t, server.Endpoint())
+	tap := &wiretap{}
+	var armed atomic.Bool
+	tap.sent = func(op int32) {
+		if op == opCreate && armed.CompareAndSwap(true, false) {
+			queued(t, operator, "unanswered", 1)
+			tap.drop()
+		}
+	}
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial))
+	l := win(t, b, "unanswered", "makes the nodes above")
+	if err := l.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	keeper := win(t, b, "other", "keeps the session")
+	armed.Store(true)
+	_, err := b.Campaign(within(t), "unanswered", nil)
+	mustPass(t, "Campaign whose creation was not answered", err)
+	if armed.Load() {
+		t.Fatal("no node was created")
+	}
+	next := win(t, b, "unanswered", "again")
+	queued(t, operator, "unanswered", 1)
+	if next.Token() <= l.Token() {
+		t.Errorf("token %d after %d", next.Token(), l.Token())
+	}
+	insist(t, "Renew of another term on the session", renew(t, keeper))
+}
+
+func TestATermOutlivesItsConnection(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	tap := &wiretap{}
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial))
+	l := win(t, b, "outlives", "value")
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		for ctx.Err() == nil { // as an election does: it may fail with a request of its own
+			if err := l.Wait(ctx); errors.Is(err, backend.ErrLost) {
+				t.Errorf("Wait: %v", err)
+				return
+			}
+		}
+	}()
+	for range 3 {
+		tap.drop()
+		insist(t, "Renew", renew(t, l))
+	}
+	server.Kill()
+	server.Start()
+	server.WaitReady()
+	insist(t, "Renew after a restart of the server", renew(t, l))
+	cancel()
+	receive(t, "the end of Wait", waited)
+}
+
+// The client's pings keep the session alive, and other terms are renewed on it.
+func TestATermThatNobodyRenewsEndsOnASessionThatLives(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(shortTTL))
+	forgotten, kept := win(t, b, "forgotten", "value"), win(t, b, "kept", "value")
+	began := time.Now()
+	next := campaign(t, t.Context(), open(t, []string{server.Endpoint()}), "forgotten", "next")
+	for {
+		insist(t, "Renew", renew(t, kept))
+		select {
+		case won := <-next:
+			if won.err != nil || time.Since(began) < shortTTL/2 {
+				t.Errorf("%v, error %v after %v", won.lease, won.err, time.Since(began))
+			}
+			_, err := forgotten.Renew(within(t))
+			mustBe(t, "Renew of a term that ran out", err, backend.ErrLost)
+			return
+		case <-time.After(shortTTL / 5):
+			if time.Since(began) > 4*shortTTL {
+				t.Fatal("a term that nobody renewed goes on")
+			}
+		}
+	}
+}
+
+func TestASessionThatIsLostIsFollowedByAnother(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	operator := connect(t, server.Endpoint())
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(shortTTL))
+	held := win(t, b, "held", "value")
+	guard := win(t, open(t, []string{server.Endpoint()}), "waited/for", "guard")
+	waiting := campaign(t, t.Context(), b, "waited/for", "value")
+	queued(t, operator, "waited/for", 2)
+	if err := revoke(t.Context(), server.Endpoint(), operator, queued(t, operator, "held", 1)[0]); err != nil {
+		t.Fatal(err)
+	}
+	mustPass(t, "a waiting Campaign", receive(t, "the end of a candidacy", waiting).err)
+	var err error
+	servers.Await(t, "the loss", func(ctx context.Context) error {
+		if _, err = held.Renew(ctx); errors.Is(err, backend.ErrLost) {
+			return nil
+		}
+		return err
+	})
+	mustBe(t, "Wait", held.Wait(within(t)), backend.ErrLost)
+	if again := win(t, b, "held", "again"); again.Token() <= held.Token() {
+		t.Errorf("token %d after %d", again.Token(), held.Token())
+	}
+	if err := guard.Resign(within(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Callers who leave while nobody answers leave no pile of requests behind.
+func TestRequestsThatWereAbandonedComeToAnEnd(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(shortTTL))
+	l := win(t, b, "abandoned", "value")
+	before := runtime.NumGoroutine()
+	server.Pause()
+	most := 0
+	for began := time.Now(); time.Since(began) < 3*shortTTL; {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if _, err := l.Renew(ctx); err == nil {
+			t.Error("Renew works with a server that stands still")
+		}
+		cancel()
+		most = max(most, runtime.NumGoroutine()-before)
+	}
+	t.Logf("at most %d goroutines more", most)
+	if most > 150 { // a bound's worth, and what waits for the next connection
+		t.Errorf("%d goroutines more", most)
+	}
+	server.Resume()
+	servers.Await(t, "the goroutines to end", func(context.Context) error {
+		if n := runtime.NumGoroutine() - before; n > 20 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
