@@ -1,0 +1,161 @@
+package consul
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/hustings-go/hustings/backend"
+)
+
+// maxRequest bounds each single request to Consul, where a third of the TTL does not bound it lower. A
+// blocking query has the time that it may block on top.
+const maxRequest = 5 * time.Second
+
+// maxBlock is how long Consul lets a query block at most.
+const maxBlock = 10 * time.Minute
+
+// defaultName is what a session is called that its user gave no name.
+const defaultName = "hustings"
+
+var (
+	_ backend.Backend = (*Backend)(nil)
+	_ backend.Lease   = (*Lease)(nil)
+)
+
+// Backend is one session with a Consul datacenter, on which any number of elections stand. Its methods are
+// safe for concurrent use.
+type Backend struct {
+	client    *api.Client
+	ttl       time.Duration
+	lockDelay time.Duration
+	delaySet  bool
+	name      string
+	bound     time.Duration // of each single request
+	block     time.Duration // of each blocking query that waits for a change
+
+	// mu guards everything below and all fields of sessions and candidacies that change. It is never
+	// held across a request.
+	mu       sync.Mutex
+	closed   bool
+	calls    map[*call]struct{}
+	standing map[string]*candidacy // who campaigns for a key, or holds it
+	current  *session              // the one that new candidacies join, or nil
+	opening  *flight               // the request that makes the next one
+	sessions map[*session]struct{} // all that may still hold keys in the store
+}
+
+// New makes a Backend that talks to Consul through client, which also brings the address, TLS, ACL token,
+// datacenter, namespace and partition. It sends nothing: the session begins with the first Campaign. The
+// client's connections stay the caller's. A nil client, and a TTL or a lock-delay that Consul cannot keep,
+// are refused with an error that says what is allowed.
+//
+// Each single request is bounded by a third of the TTL, at most 5 s. The client's HttpClient should have no
+// Timeout of its own (api.DefaultConfig sets none): queries block for a TTL when nothing happens.
+func New(client *api.Client, opts ...Option) (*Backend, error) {
+	if err := validateClient(client); err != nil {
+		return nil, err
+	}
+	b := &Backend{
+		client:   client,
+		ttl:      DefaultTTL,
+		calls:    make(map[*call]struct{}),
+		standing: make(map[string]*candidacy),
+		sessions: make(map[*session]struct{}),
+	}
+	for _, opt := range opts {
+		if opt.apply != nil {
+			opt.apply(b)
+		}
+	}
+	if err := validateTTL(b.ttl); err != nil {
+		return nil, err
+	}
+	if !b.delaySet {
+		b.lockDelay = defaultLockDelay(b.ttl)
+	}
+	if err := validateLockDelay(b.lockDelay); err != nil {
+		return nil, err
+	}
+	b.bound = min(b.ttl/3, maxRequest)
+	b.block = min(b.ttl, maxBlock)
+	return b, nil
+}
+
+// TTL returns the time to live that is asked of Consul for the session. It does not block.
+func (b *Backend) TTL() time.Duration { return b.ttl }
+
+// Close ends the session: no new calls are taken, waiting Campaigns withdraw and end with ErrClosed, and
+// so do Observe and every Wait. Leases that are held stay held, and can still be renewed and resigned; the
+// session is destroyed with the last of them. With none held it is destroyed before Close returns,
+// which takes at most a few seconds, bounded by the requests' own bound; a session that could not be
+// destroyed expires. Close always returns nil, and may be called again. The client is left alone.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	again := b.closed
+	b.closed = true
+	var waiting []*call
+	for c := range b.calls {
+		c.cancel(backend.ErrClosed)
+		waiting = append(waiting, c)
+	}
+	b.mu.Unlock()
+	if again {
+		return nil
+	}
+	// A withdrawing Campaign takes a few requests at most, and then ends the session if it was the last
+	// on it. Whoever consumes an Observe may take longer than that, and is not waited for.
+	patience := time.NewTimer(2*b.bound + grace)
+	defer patience.Stop()
+	for _, c := range waiting {
+		if !c.campaign {
+			continue
+		}
+		select {
+		case <-c.done:
+		case <-patience.C:
+			return nil
+		}
+	}
+	b.mu.Lock()
+	open := make([]*session, 0, len(b.sessions))
+	for s := range b.sessions {
+		open = append(open, s)
+	}
+	b.mu.Unlock()
+	//nolint:forbidigo // Close has no caller's context, and each request is bounded by itself
+	ctx := context.Background()
+	for _, s := range open {
+		b.settle(ctx, s)
+	}
+	return nil
+}
+
+// call is a blocking call under way, which Close ends.
+type call struct {
+	cancel   context.CancelCauseFunc
+	done     chan struct{}
+	campaign bool
+}
+
+// enter begins a call that Close ends with ErrClosed, which is then the context's cause. The caller must
+// call leave when it returns.
+func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, leave func(), _ error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, nil, backend.ErrClosed
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	c := &call{cancel: cancel, done: make(chan struct{}), campaign: campaign}
+	b.calls[c] = struct{}{}
+	return ctx, func() {
+		cancel(nil)
+		b.mu.Lock()
+		delete(b.calls, c)
+		b.mu.Unlock()
+		close(c.done)
+	}, nil
+}

@@ -1,0 +1,297 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/retry"
+)
+
+// grace is how long the write that takes a key may go on after its caller has gone, so that the answer
+// usually still tells what is to be given up.
+const grace = time.Second
+
+// Campaign stands for key with value announced, and blocks until it is won or fails. See
+// [backend.Backend] for the contract; what is Consul's own:
+//
+// Consul has no queue. Who waits holds a blocking query on the key, and all of them wake when it is free;
+// each then waits for a random while, still watching, and takes the key if nobody else did. Waiting
+// sends one query per TTL, besides the session's renewal every third of it.
+//
+// Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a key
+// that holds something else than an election, or a server that is too old; an ErrDenied when the ACL token
+// is not known or lacks a right. Everything else passes, the loss of the session included: the next
+// Campaign makes a new session. After every error the key was given up in one bounded try, or will be before
+// it is campaigned for again. Campaign is safe for concurrent use and does not keep value.
+func (b *Backend) Campaign(ctx context.Context, key string, value []byte) (backend.Lease, error) {
+	if err := backend.ValidateKey(key); err != nil {
+		return nil, err
+	}
+	c, err := b.stand(ctx, key, value)
+	if err != nil {
+		return nil, b.wrap("campaign", key, err)
+	}
+	return &Lease{b: b, c: c, won: c.grant}, nil
+}
+
+// stand is Campaign without the names in its errors.
+func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candidacy, error) {
+	if err := validateValue(value); err != nil {
+		return nil, err
+	}
+	ctx, leave, err := b.enter(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	c, err := b.reserve(key)
+	if err != nil {
+		return nil, err
+	}
+	err = b.win(ctx, c, value)
+	if err == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		c.leads, c.grant = true, c.session.grant
+		return c, nil
+	}
+	b.withdraw(context.WithoutCancel(ctx), c)
+	if ctx.Err() != nil {
+		return nil, ended(ctx)
+	}
+	return nil, err
+}
+
+// reserve makes the candidacy for key, unless there is one. A term that was left to run out, and has,
+// makes room.
+func (b *Backend) reserve(key string) (*candidacy, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.standing[key]; c != nil {
+		if !c.leads || !over(backend.Now(), c.grant) {
+			return nil, backend.ErrBusy
+		}
+		b.give(c, c.grant.Sent)
+	}
+	c := &candidacy{key: key}
+	b.standing[key] = c
+	return c, nil
+}
+
+// withdraw gives c up, with one bounded try to remove what it holds. What remains is remembered by give.
+func (b *Backend) withdraw(ctx context.Context, c *candidacy) {
+	b.mu.Lock()
+	b.give(c, backend.Now())
+	s := c.session
+	b.mu.Unlock()
+	if s == nil {
+		return
+	}
+	// The caller has the error that led here. What remains is remembered.
+	_ = b.remove(ctx, c)
+	b.settle(ctx, s)
+}
+
+// win returns nil when c has the key.
+func (b *Backend) win(ctx context.Context, c *candidacy, value []byte) error {
+	if err := b.tidy(ctx, c.key); err != nil {
+		return err
+	}
+	if err := b.join(ctx, c); err != nil {
+		return err
+	}
+	w := &waiter{b: b, c: c, value: value, pulse: newPulse(b, c.session), window: firstWindow}
+	defer w.pulse.stop()
+	err := w.run(ctx)
+	if !errors.Is(err, errSessionLost) || w.waited {
+		return err
+	}
+	// The session there was turned out to be gone at the first use of it: a new one is as good.
+	b.mu.Lock()
+	delete(c.session.members, c)
+	b.mu.Unlock()
+	if err := b.join(ctx, c); err != nil {
+		return err
+	}
+	again := &waiter{b: b, c: c, value: value, pulse: newPulse(b, c.session), window: firstWindow}
+	defer again.pulse.stop()
+	return again.run(ctx)
+}
+
+// The window is the time within which a candidate picks a moment to take a free key. As stations on one
+// cable do, those who write too late in spite of it double theirs; and they shorten it by an eighth
+// when they see in time that somebody else has the key. So a lone candidate hardly waits, and of many, a
+// sixth or fewer write in vain. Each such write is an entry in the log of Consul's servers.
+const (
+	firstWindow = 4 * time.Millisecond
+	maxWindow   = 250 * time.Millisecond
+)
+
+// maxRetry bounds the time from one refusal for a lock-delay to the next try.
+const maxRetry = time.Second
+
+// waiter is a candidacy on its way to the key. It is used by one goroutine.
+type waiter struct {
+	b      *Backend
+	c      *candidacy
+	value  []byte
+	pulse  *pulse
+	window time.Duration
+	waited bool // for longer than the first look
+}
+
+// run waits until the key is free and takes it.
+func (w *waiter) run(ctx context.Context) error {
+	now, err := w.look(ctx, 0, 0)
+	for pause := time.Duration(0); err == nil; {
+		switch {
+		case now.kv.Session != "":
+			now, pause, err = w.vacancy(ctx, now)
+			continue
+		case exists(&now.kv) && now.kv.Flags != api.LockFlagValue:
+			return errForeign
+		}
+		// It is free, or was so when we looked; while we pause, we watch whether it stays so.
+		if pause > 0 {
+			if now, err = w.look(ctx, now.index, pause); err != nil {
+				return err
+			}
+			if now.kv.Session != "" {
+				w.window = max(w.window*7/8, firstWindow)
+				continue
+			}
+		}
+		switch err = w.acquire(ctx); {
+		case isConflict(err, saysDelay):
+			// The session that held it was ended, and nothing will tell when its lock-delay is over.
+			w.waited = true
+			err, pause = nil, w.afterDelay(pause)
+		case isConflict(err, saysHeld):
+			w.window = min(2*w.window, maxWindow)
+			now, err = w.look(ctx, 0, 0)
+		default:
+			return err
+		}
+	}
+	return err
+}
+
+// vacancy waits until the key is not held by whoever holds it now, and picks when to take it.
+func (w *waiter) vacancy(ctx context.Context, now view) (view, time.Duration, error) {
+	w.waited = true
+	for now.kv.Session != "" {
+		var err error
+		if now, err = w.look(ctx, now.index, w.b.block); err != nil {
+			return view{}, 0, err
+		}
+	}
+	return now, 1 + rand.N(w.window), nil
+}
+
+// afterDelay picks the time until the next try after one that was refused for a lock-delay: first our own,
+// which candidates of one election usually share, and then longer ones.
+func (w *waiter) afterDelay(last time.Duration) time.Duration {
+	next := max(w.b.lockDelay, 10*time.Millisecond)
+	if last >= next {
+		next = 2 * last
+	}
+	return min(next, maxRetry) + rand.N(w.window)
+}
+
+// look is watch, while the session is kept alive.
+func (w *waiter) look(ctx context.Context, index uint64, wait time.Duration) (view, error) {
+	type answer struct {
+		view view
+		err  error
+	}
+	asking, stop := context.WithCancel(ctx)
+	answers := make(chan answer, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v, err := w.b.watch(asking, w.c.key, index, wait)
+		answers <- answer{v, err}
+	}()
+	defer func() {
+		stop()
+		<-done
+	}()
+	for {
+		select {
+		case a := <-answers:
+			if a.err != nil && ctx.Err() != nil {
+				return view{}, ended(ctx)
+			}
+			return a.view, a.err
+		case <-w.pulse.due():
+			w.pulse.send(ctx)
+		case <-w.pulse.answered():
+			if err := w.pulse.check(); err != nil {
+				return view{}, err
+			}
+		case <-w.c.session.lost:
+			return view{}, errSessionLost
+		case <-ctx.Done():
+			return view{}, ended(ctx)
+		}
+	}
+}
+
+// acquire takes the key, if it is free. One transaction locks it and makes its token, so that the answer
+// already is the win: what it returns was read from the store when the write was done.
+func (w *waiter) acquire(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	b, c := w.b, w.c
+	// A write that is broken off may or may not have happened; so the caller's leaving does not break it
+	// off at once.
+	patient, cancel := lingering(ctx, grace)
+	defer cancel()
+	b.mu.Lock()
+	c.written = true
+	b.mu.Unlock()
+	results, err := b.commit(patient, acquiring(c.key, c.session.id, w.value))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		_, refused := errors.AsType[*conflict](err)
+		marked := classify(err)
+		refused = refused || retry.IsPermanent(marked) || errors.Is(marked, backend.ErrDenied)
+		c.written = !refused
+		c.session.spent = c.session.spent || c.written
+		if errors.Is(marked, errSessionLost) {
+			b.bury(c.session)
+			return marked
+		}
+		return err
+	}
+	lead, term := find(results, c.key), find(results, sibling(c.key))
+	if lead == nil || term == nil || lead.Session != c.session.id || term.Session != c.session.id || term.ModifyIndex == 0 {
+		c.session.spent = true
+		return errors.New("the store did not say that the key is this session's")
+	}
+	c.token = term.ModifyIndex
+	return nil
+}
+
+// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
+func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d, cancel)
+		context.AfterFunc(lasting, func() { timer.Stop() })
+	})
+	return lasting, func() {
+		stop()
+		cancel()
+	}
+}

@@ -1,0 +1,92 @@
+// Package consul decides elections with Consul: the leader's session holds a lock on the key.
+//
+//	client, err := api.NewClient(api.DefaultConfig())
+//	b, err := consul.New(client, consul.WithTTL(15*time.Second))
+//
+// # Layout, and sharing an election with Consul's own tools
+//
+// Whose session holds the key leads, and the key's value is what the leader announces, byte for byte. In the
+// same transaction the session locks a sibling, key~term, whose value is the session's id, and which is
+// not written to again while the term lasts: its ModifyIndex, the index of that transaction in the servers'
+// log, is the fencing token. Both are deleted when the term ends, whichever way it ends.
+//
+// The key is locked as api.Lock does it, with the flags api.LockFlagValue, so that candidates of both kinds
+// may stand side by side; whoever holds the key, the others wait:
+//
+//	lock, err := client.LockKey("service/swarm/leader")
+//	consul lock service/swarm my-command       # stands for the key service/swarm/.lock
+//
+// A leader that uses api.Lock has no sibling. Observers here give it the ModifyIndex of the key as its token,
+// which lies between those of the terms before and after it; the native leader itself does not know it. (Not
+// LockIndex: any plain write to the key sets that back to 0, and it counts anew after a deletion.) Mind
+// that the native side may go on in the belief that it leads for minutes after it was cut off
+// (hashicorp/consul#18271), and that its lock-delay of 15 s is kept for whoever comes after it crashed.
+//
+// A key that is free and holds something else than a lock, as its flags tell, is refused with a permanent
+// error and left as it is. Nothing else should write to the key or its sibling.
+//
+// # What is not taken from api.Lock
+//
+// It renews its session without telling when, and does not notice that renewals fail; it reads the key with
+// queries that block for minutes, whose failure it takes for the loss of the lock or not at all; all who wait
+// write at once when the key is free, each write an entry in the servers' log; who comes too late for that
+// sleeps for 5 s, whatever happens; and it has no token.
+//
+// # Sessions
+//
+// A Backend has one session for all its elections. It is made by the first Campaign, kept alive by those
+// who wait and those who renew, three times per TTL however many they are, and nobody else: a Backend
+// without elections sends nothing, and its session expires. An election that stops renewing loses its key
+// after a TTL even while others keep the session: with the next renewal its key is given up. When the
+// session is gone, waiting candidates end with a passing error, and leaders with ErrLost after their record
+// was read again; the next Campaign makes another session.
+//
+// The session has no health checks: with the check that Consul gives sessions by default, serfHealth, a
+// moment of bad network between agents ends it at once, and the promise of the TTL with it. It is
+// bound to the node of the agent that made it all the same: deregistering that node ends it. When it ends,
+// what it holds is deleted, not only released (behavior "delete"): so a crashed leader leaves nothing
+// behind either, above all no value that looks like an announcement. Indexes never go back, so
+// deletion costs no order of tokens.
+//
+// # Time
+//
+// Consul ends no session before its TTL has passed since the last renewal arrived, and ends it after
+// twice that. When the servers change their leader, all sessions start over with twice their TTL: a crashed
+// holder's key then stays taken for longer, never shorter. TTLs are from 10 s to 24 h; an operator can set
+// the lower bound higher (session_ttl_min), and the first Campaign is then refused with Consul's number.
+//
+// After a session that still held a key has ended, nobody may take that key for its lock-delay. Sessions
+// here expire only long after their holder's term is over by its own clock, so after a crash the delay
+// protects nobody and is time without a leader. It is for the other ends, when an operator
+// destroys the session, or its node is deregistered, under a leader that is well: that leader is told at
+// once, by the query that it blocks on, and the delay gives it time to stop. For that a second is long, and so
+// the default is a twentieth of the TTL, at most a second, which keeps the failover after a crash within
+// 2.1 TTLs. WithLockDelay sets another; a TTL or more also covers a leader that is destroyed by hand and cut
+// off at the same time; 0 is none. Consul keeps the delays in the memory of its leading server, and
+// forgets them when that changes. A term that is resigned has no delay after it.
+//
+// Nobody queues: candidates win in no order.
+//
+// # What Consul must be, and what it can lose
+//
+// Consul 1.14 or later (a transaction with "get-or-empty" is needed); tested with 1.16.1. All that decides
+// is written through the servers' log or read consistently from a leader that has made sure that it leads.
+// A majority of servers that fails and is restarted loses nothing. A cluster restored from a snapshot
+// brings back the keys and sessions of then, which expire; tokens go on growing if it is the same cluster, and
+// may repeat if it is a new one.
+//
+// A leader that waits to be told of a loss, and whoever waits or observes, each hold a connection to
+// the agent for every key; an agent allows 200 from one address (limits.http_max_conns_per_client).
+//
+// # Rights
+//
+// With ACLs on, a candidate needs to write the key, its sibling and sessions on the agent's node; an
+// observer to read both keys:
+//
+//	key "service/swarm/leader"      { policy = "write" }
+//	key "service/swarm/leader~term" { policy = "write" }
+//	session "node-of-the-agent"     { policy = "write" }
+//
+// A token that Consul does not know, or that lacks a right, is told as ErrDenied, and not as permanent: a new
+// token takes a moment to reach all servers. Whoever may write the keys can depose a leader and become one.
+package consul

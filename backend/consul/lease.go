@@ -1,0 +1,224 @@
+package consul
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hustings-go/hustings/backend"
+)
+
+// Lease is one term of one key: the key and its sibling, locked by the session since one transaction. See
+// [backend.Lease] for the contract.
+type Lease struct {
+	b   *Backend
+	c   *candidacy
+	won backend.Grant
+}
+
+// Token returns the modify index of the sibling: the index of the transaction in which the key was taken
+// in the log of Consul's servers. So it grows from term to term, deletion or not. It does not block.
+func (l *Lease) Token() uint64 { return l.c.token }
+
+// Grant returns the promise that stood when the key was won: the latest renewal of the session, up to a
+// third of the TTL old, or the session's own beginning. It does not block.
+func (l *Lease) Grant() backend.Grant { return l.won }
+
+// Renew keeps the session alive and then has Consul check, in a consistent read that brings no values, that
+// the session still holds the key under this term's token. The renewal is shared: Renew finds one in the
+// air and waits for it, or takes the answer to one that was sent since this term's last and
+// less than a sixth of the TTL ago; the Grant says when it was sent. ErrLost comes from reading the
+// record, never from the session alone. Each request is bounded.
+func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
+	grant, err := l.renew(ctx)
+	if err != nil {
+		return backend.Grant{}, l.b.wrap("renew", l.c.key, err)
+	}
+	return grant, nil
+}
+
+func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
+	if err := l.forfeit(ctx); err != nil {
+		return backend.Grant{}, err
+	}
+	b, c, s := l.b, l.c, l.c.session
+	b.mu.Lock()
+	var air *flight
+	if s.grant.Sent.Since(c.grant.Sent) <= 0 || !s.fresh(backend.Now()) {
+		air = b.renewal(ctx, s)
+	}
+	b.mu.Unlock()
+	var renewed error
+	if air != nil {
+		renewed = b.await(ctx, &s.renewing, air)
+	}
+	if renewed != nil && !errors.Is(renewed, errSessionLost) {
+		return backend.Grant{}, renewed
+	}
+	if err := l.prove(ctx); err != nil {
+		return backend.Grant{}, err
+	}
+	if renewed != nil {
+		return backend.Grant{}, renewed
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.gone {
+		return backend.Grant{}, backend.ErrLost
+	}
+	c.grant = s.grant
+	return c.grant, nil
+}
+
+// forfeit answers for a term that is over by its own clock or was given up already: what it needs is to
+// be gone from the store, and then it is lost.
+func (l *Lease) forfeit(ctx context.Context) error {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	if !c.gone && over(backend.Now(), c.grant) {
+		b.give(c, c.grant.Sent)
+	}
+	gone := c.gone
+	b.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	if err := b.remove(ctx, c); err != nil {
+		return err
+	}
+	b.settle(ctx, c.session)
+	return backend.ErrLost
+}
+
+// prove returns nil if the record is still this term's own, or ErrLost.
+func (l *Lease) prove(ctx context.Context) error {
+	_, err := l.b.commit(ctx, ops(proving(l.c.key, l.c.session.id, l.c.token)...))
+	if failedCheck(err) {
+		return l.examine(ctx, err)
+	}
+	return err
+}
+
+// examine reads the record after a transaction was refused because of it, and returns ErrLost, or the
+// refusal if the record is this term's own all the same.
+func (l *Lease) examine(ctx context.Context, refusal error) error {
+	r, err := l.b.read(ctx, l.c.key)
+	if err != nil {
+		return err
+	}
+	if r.isTerm(l.c.session.id, l.c.token) {
+		return refusal
+	}
+	l.ended(ctx)
+	return backend.ErrLost
+}
+
+// ended notes that the term is over, and gives up what may be left of it: a half that nobody took away.
+func (l *Lease) ended(ctx context.Context) {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	b.give(c, backend.Now())
+	b.mu.Unlock()
+	ctx = context.WithoutCancel(ctx)
+	_ = b.remove(ctx, c) // what could not be given up is remembered
+	b.settle(ctx, c.session)
+}
+
+// Wait watches the key with blocking queries, one per TTL while nothing happens. It proves the record
+// before and after every change, so that ErrLost is never a stale answer's word.
+func (l *Lease) Wait(ctx context.Context) error {
+	return l.b.wrap("wait", l.c.key, l.wait(ctx))
+}
+
+func (l *Lease) wait(ctx context.Context) error {
+	b, s := l.b, l.c.session
+	ctx, leave, err := b.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	// Losing the session ends the query, and the record is then proved without it.
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	noticed := make(chan struct{})
+	go func() {
+		defer close(noticed)
+		select {
+		case <-s.lost:
+			stop()
+		case <-watching.Done():
+		}
+	}()
+	defer func() {
+		stop()
+		<-noticed
+	}()
+	for last := (view{}); ; {
+		now, err := b.watch(watching, l.c.key, last.index, b.block)
+		switch {
+		case ctx.Err() != nil:
+			return ended(ctx)
+		case watching.Err() != nil:
+			if err := l.prove(ctx); err != nil {
+				return l.proved(ctx, err)
+			}
+			return errSessionLost
+		case err != nil:
+			return err
+		case last.index == 0 || now.kv.Session != s.id || now.kv.ModifyIndex != last.kv.ModifyIndex:
+			if err := l.prove(ctx); err != nil {
+				return l.proved(ctx, err)
+			}
+		}
+		last = now
+	}
+}
+
+// proved is the error of a proof in a call that Close ends.
+func (l *Lease) proved(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	return err
+}
+
+// Proclaim writes value to the key in a transaction on the condition that the record is still this term's
+// own, and leaves the sibling alone. After an error the value may or may not have been written, and it may be
+// tried again. Values of more than MaxValueLen bytes are refused with a permanent error. It does not keep
+// value.
+func (l *Lease) Proclaim(ctx context.Context, value []byte) error {
+	if err := l.proclaim(ctx, value); err != nil {
+		return l.b.wrap("proclaim", l.c.key, err)
+	}
+	return nil
+}
+
+func (l *Lease) proclaim(ctx context.Context, value []byte) error {
+	if err := validateValue(value); err != nil {
+		return err
+	}
+	if err := l.forfeit(ctx); err != nil {
+		return err
+	}
+	_, err := l.b.commit(ctx, proclaiming(l.c.key, l.c.session.id, l.c.token, value))
+	if failedCheck(err) {
+		return l.examine(ctx, err)
+	}
+	return err
+}
+
+// Resign deletes the key and its sibling on the condition that they are still this term's own, which hands
+// over at once, without a lock-delay. After Close, the last Resign on the session also destroys it. After an
+// error the term is given up all the same: the key is not kept beyond the life of the session, which
+// is not renewed for its sake, and is given up before this Backend campaigns for it again.
+func (l *Lease) Resign(ctx context.Context) error {
+	b, c := l.b, l.c
+	b.mu.Lock()
+	b.give(c, backend.Now())
+	b.mu.Unlock()
+	if err := b.remove(ctx, c); err != nil {
+		b.settle(ctx, c.session)
+		return b.wrap("resign", c.key, err)
+	}
+	b.settle(context.WithoutCancel(ctx), c.session)
+	return nil
+}

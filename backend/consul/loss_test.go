@@ -1,0 +1,296 @@
+package consul_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/consul"
+	"github.com/hustings-go/hustings/internal/servers"
+)
+
+// Whatever an operator does to the record, the leader is told by the store's own word, nothing is left of
+// the term, and what others hold is not touched.
+func TestLeaderLosesItsRecord(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	session, _, err := operator.Session().CreateNoChecks(&api.SessionEntry{TTL: "60s"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock := func(t testing.TB, key string) {
+		pair := &api.KVPair{Key: key, Session: holder(t, operator, key), Flags: api.LockFlagValue}
+		if ok, _, err := operator.KV().Release(pair, nil); !ok || err != nil {
+			t.Fatalf("unlock: %v, error %v", ok, err)
+		}
+	}
+	for i, tc := range []struct {
+		name string
+		told bool // by the key itself, so that Wait notices
+		lose func(t testing.TB, key string)
+	}{
+		{"session destroyed", true, func(t testing.TB, key string) { destroy(t, operator, holder(t, operator, key)) }},
+		{"key deleted", true, func(t testing.TB, key string) { remove(t, operator, key) }},
+		{"key unlocked", true, unlock},
+		{"key taken", true, func(t testing.TB, key string) {
+			unlock(t, key)
+			if ok, _, err := operator.KV().Acquire(&api.KVPair{Key: key, Value: []byte("usurper"), Session: session, Flags: api.LockFlagValue}, nil); !ok || err != nil {
+				t.Fatalf("acquire: %v, error %v", ok, err)
+			}
+		}},
+		{"sibling deleted", false, func(t testing.TB, key string) { remove(t, operator, key+"~term") }},
+		{"sibling written", false, func(t testing.TB, key string) {
+			if _, err := operator.KV().Put(&api.KVPair{Key: key + "~term", Value: []byte("garbage")}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		for _, op := range []struct {
+			name string
+			do   func(t testing.TB, l backend.Lease) error
+		}{
+			{"Renew", func(t testing.TB, l backend.Lease) error { _, err := l.Renew(within(t)); return err }},
+			{"Proclaim", func(t testing.TB, l backend.Lease) error { return l.Proclaim(within(t), []byte("new")) }},
+			{"Wait", func(t testing.TB, l backend.Lease) error { return l.Wait(within(t)) }},
+		} {
+			t.Run(tc.name+"/"+op.name, func(t *testing.T) {
+				key := fmt.Sprintf("loss/%d/%s", i, op.name)
+				b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long), consul.WithLockDelay(0))
+				l, other := win(t, b, key, "leader"), win(t, b, key+"/other", "leader")
+				var waits <-chan error
+				if tc.told {
+					waits = beside(t, within(t), l.Wait)
+				}
+				tc.lose(t, key)
+				mustBe(t, op.name, op.do(t, l), backend.ErrLost)
+				if tc.told {
+					mustBe(t, "Wait begun before", receive(t, "Wait", waits), backend.ErrLost)
+				}
+				mustBe(t, "a second "+op.name, op.do(t, l), backend.ErrLost)
+				if err := l.Resign(within(t)); err != nil {
+					t.Errorf("Resign of a lost term: %v", err)
+				}
+				if tc.name == "key taken" {
+					if pair := entry(t, operator, key); string(pair.Value) != "usurper" || pair.Session != session {
+						t.Errorf("what was taken from us became %+v", pair)
+					}
+					remove(t, operator, key)
+				}
+				if tc.name != "session destroyed" {
+					if _, err := other.Renew(within(t)); err != nil {
+						t.Errorf("another term of the session: %v", err)
+					}
+				}
+				next := win(t, b, key, "leader")
+				if next.Token() <= l.Token() {
+					t.Errorf("token %d after %d", next.Token(), l.Token())
+				}
+				for _, l := range []backend.Lease{next, other} {
+					if err := l.Resign(within(t)); err != nil {
+						t.Error(err)
+					}
+				}
+				if left := keys(t, operator, key); len(left) > 0 {
+					t.Errorf("left behind: %q", left)
+				}
+			})
+		}
+	}
+}
+
+// An operator who deletes the key leaves the sibling in the hands of a leader that does not know yet. It is
+// not in the next one's way, and what the old one then gives up is its own.
+func TestSiblingOfADeposedLeaderIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	old := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "deposed", "old")
+	remove(t, operator, "deposed")
+	next := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "deposed", "next")
+	if next.Token() <= old.Token() {
+		t.Errorf("token %d after %d", next.Token(), old.Token())
+	}
+	if err := old.Resign(within(t)); err != nil {
+		t.Error(err)
+	}
+	if _, err := next.Renew(within(t)); err != nil {
+		t.Errorf("after the late Resign: %v", err)
+	}
+}
+
+// A plain write by hand changes what is announced and the flags, and not who leads under which token.
+func TestPlainWriteToTheKeyChangesNoToken(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
+	w := countWaits()
+	l := win(t, b, "plain", "leader")
+	waiting := campaign(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long)), "plain", "next")
+	w.waits(t, 1)
+	see := func(value string, token uint64) {
+		t.Helper()
+		for leader, err := range b.Observe(within(t), "plain") {
+			if err != nil || string(leader.Value) != value || leader.Token != token {
+				t.Errorf("observed %q with token %d, error %v; want %q, %d", leader.Value, leader.Token, err, value, token)
+			}
+			break
+		}
+	}
+	if _, err := operator.KV().Put(&api.KVPair{Key: "plain", Value: []byte("graffiti")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if pair := entry(t, operator, "plain"); pair.LockIndex != 0 || pair.Session == "" {
+		t.Fatalf("a plain write makes %+v; it was expected to reset the LockIndex alone", pair)
+	}
+	see("graffiti", l.Token())
+	if _, err := l.Renew(within(t)); err != nil {
+		t.Errorf("Renew: %v", err)
+	}
+	if err := l.Proclaim(within(t), []byte("leader")); err != nil {
+		t.Errorf("Proclaim: %v", err)
+	}
+	see("leader", l.Token())
+	if err := l.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	o := receive(t, "the next win", waiting)
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	if o.lease.Token() <= l.Token() {
+		t.Errorf("token %d after %d", o.lease.Token(), l.Token())
+	}
+}
+
+// A candidate whose session goes while it waits ends with a passing error, at its next renewal.
+func TestWaitingCandidateLosesItsSession(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "wait", "leader")
+	w := countWaits()
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(short), consul.WithName("waiter"))
+	waiting := campaign(t, t.Context(), b, "wait", "waiter")
+	w.waits(t, 1)
+	for _, s := range sessions(t, operator) {
+		if s.Name == "waiter" {
+			destroy(t, operator, s.ID)
+		}
+	}
+	err := receive(t, "the end of the candidacy", waiting).err
+	mustPass(t, "Campaign", err)
+	if errors.Is(err, backend.ErrLost) {
+		t.Errorf("Campaign: %v", err)
+	}
+	win(t, b, "wait/2", "with another session")
+}
+
+// A session that is gone when a campaign first uses it costs the campaign nothing.
+func TestSessionThatIsGoneIsReplaced(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
+	l := win(t, b, "replaced", "x")
+	id := holder(t, operator, "replaced")
+	if err := l.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	destroy(t, operator, id)
+	win(t, b, "replaced", "y")
+	if now := holder(t, operator, "replaced"); now == id {
+		t.Errorf("held by the session %s that was destroyed", now)
+	}
+}
+
+// After a session was destroyed, nobody takes the key for the lock-delay that was asked for, and who waits
+// takes it soon after. After a resignation there is none.
+func TestLockDelay(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	for _, delay := range []time.Duration{0, 100 * time.Millisecond, 3 * time.Second} {
+		key := fmt.Sprintf("delay/%v", delay)
+		a := open(t, connect(t, server.Endpoint()), consul.WithTTL(long), consul.WithLockDelay(delay))
+		w := countWaits()
+		b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long), consul.WithLockDelay(delay))
+		old := win(t, a, key, "a")
+		waiting := campaign(t, t.Context(), b, key, "b")
+		w.waits(t, 1)
+		began := time.Now()
+		destroy(t, operator, holder(t, operator, key))
+		o := receive(t, "the next win", waiting)
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		if took := time.Since(began); took < delay || took > delay+2*time.Second {
+			t.Errorf("lock-delay %v: the next win came after %v", delay, took)
+		}
+		_, err := old.Renew(within(t))
+		mustBe(t, "Renew", err, backend.ErrLost)
+		again := campaign(t, t.Context(), a, key, "a")
+		began = time.Now()
+		if err := o.lease.Resign(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		if o = receive(t, "the win after a resignation", again); o.err != nil {
+			t.Fatal(o.err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("lock-delay %v: a resignation handed over after %v", delay, took)
+		}
+	}
+}
+
+// A session is shared; an election that lets its term run out must lose its key all the same.
+func TestTermThatIsNotRenewedEndsOnASharedSession(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(short))
+	kept, dropped := win(t, b, "shared/kept", "x"), win(t, b, "shared/dropped", "x")
+	if _, err := b.Campaign(within(t), "shared/dropped", nil); !errors.Is(err, backend.ErrBusy) {
+		t.Errorf("Campaign for a key that is held: %v", err)
+	}
+	next := campaign(t, t.Context(), open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "shared/dropped", "next")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*short/2)
+	defer cancel()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case o := <-next:
+			if o.err != nil {
+				t.Fatal(o.err)
+			}
+			if g := dropped.Grant(); backend.Now().Since(g.Sent) < g.TTL {
+				t.Errorf("the term ended %v after its grant, which was for %v", backend.Now().Since(g.Sent), g.TTL)
+			}
+			_, err := dropped.Renew(within(t))
+			mustBe(t, "Renew of the term that ran out", err, backend.ErrLost)
+			if _, err := kept.Renew(within(t)); err != nil {
+				t.Errorf("the term that is renewed: %v", err)
+			}
+			// The key is free for another candidacy, which begins a term of its own.
+			if err := o.lease.Resign(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			if l := win(t, b, "shared/dropped", "y"); l.Token() <= o.lease.Token() {
+				t.Errorf("token %d after %d", l.Token(), o.lease.Token())
+			}
+			return
+		case <-tick.C:
+			if _, err := kept.Renew(within(t)); err != nil {
+				t.Fatalf("the term that is renewed: %v", err)
+			}
+		case <-ctx.Done():
+			t.Fatal("the term that nobody renews did not end")
+		}
+	}
+}

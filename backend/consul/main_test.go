@@ -1,0 +1,335 @@
+package consul_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"go.uber.org/goleak"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/consul"
+	"github.com/hustings-go/hustings/internal/faults"
+	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/retry"
+)
+
+func TestMain(m *testing.M) {
+	if servers.Role() == faults.Role {
+		os.Exit(faults.Candidate(openProcess))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+const (
+	long  = 60 * time.Second // a TTL that does not run out in a test
+	short = consul.MinTTL
+)
+
+// wire is a client's connection with its server: it counts requests, can answer them itself, and can die.
+type wire struct {
+	transport *http.Transport
+	blocked   chan struct{}                      // an element for each blocking query begun, if not nil
+	answer    func(*http.Request) *http.Response // instead of the server, if not nil and it returns one
+	count     *atomic.Int64                      // of many wires, if not nil
+
+	beforeTxn func() // called before each transaction, if not nil
+
+	all, queries, renewals, txns atomic.Int64
+
+	mu    sync.Mutex
+	dead  bool
+	conns []net.Conn
+}
+
+func newWire() *wire {
+	w := &wire{transport: &http.Transport{}}
+	w.transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err == nil && w.dead {
+			conn.Close()
+			return nil, errDead
+		}
+		w.conns = append(w.conns, conn)
+		return conn, err
+	}
+	return w
+}
+
+// countWaits makes a wire that tells of every blocking query.
+func countWaits() *wire {
+	w := newWire()
+	w.blocked = make(chan struct{}, 4096)
+	return w
+}
+
+var errDead = errors.New("the wire is dead")
+
+// die closes all connections for good.
+func (w *wire) die() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = true
+	for _, conn := range w.conns {
+		if conn != nil {
+			conn.Close()
+		}
+	}
+}
+
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.all.Add(1)
+	if w.count != nil {
+		w.count.Add(1)
+	}
+	switch path := req.URL.Path; {
+	case strings.HasPrefix(path, "/v1/session/renew/"):
+		w.renewals.Add(1)
+	case path == "/v1/txn":
+		w.txns.Add(1)
+		if w.beforeTxn != nil {
+			w.beforeTxn()
+		}
+	case req.URL.Query().Get("index") != "":
+		w.queries.Add(1)
+		if w.blocked != nil {
+			w.blocked <- struct{}{}
+		}
+	}
+	if w.answer != nil {
+		if resp := w.answer(req); resp != nil {
+			return resp, req.Context().Err()
+		}
+	}
+	return w.transport.RoundTrip(req)
+}
+
+// waits waits for n more blocking queries.
+func (w *wire) waits(t testing.TB, n int) {
+	t.Helper()
+	for range n {
+		receive(t, "a blocking query", w.blocked)
+	}
+}
+
+// connect makes a client of its own, closed at the end of the test, after what was registered later.
+func connect(t testing.TB, addr string, opts ...func(*api.Config)) *api.Client {
+	t.Helper()
+	return connectBy(t, newWire(), addr, opts...)
+}
+
+func connectBy(t testing.TB, w *wire, addr string, opts ...func(*api.Config)) *api.Client {
+	t.Helper()
+	config := &api.Config{Address: addr, HttpClient: &http.Client{Transport: w}}
+	for _, opt := range opts {
+		opt(config)
+	}
+	client, err := api.NewClient(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.transport.CloseIdleConnections)
+	return client
+}
+
+// withToken has a client name an ACL token.
+func withToken(token string) func(*api.Config) {
+	return func(c *api.Config) { c.Token = token }
+}
+
+// open makes a Backend on client, closed at the end of the test.
+func open(t testing.TB, client *api.Client, opts ...consul.Option) *consul.Backend {
+	t.Helper()
+	b, err := consul.New(client, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return b
+}
+
+// within returns a context for what must come.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// win campaigns for key and must get it.
+func win(t testing.TB, b *consul.Backend, key, value string) backend.Lease {
+	t.Helper()
+	l, err := b.Campaign(within(t), key, []byte(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// outcome is what a Campaign ended with.
+type outcome struct {
+	lease backend.Lease
+	err   error
+}
+
+// campaign stands for key beside the test, until ctx or the test ends.
+func campaign(t testing.TB, ctx context.Context, b *consul.Backend, key, value string) <-chan outcome {
+	t.Helper()
+	return beside(t, ctx, func(ctx context.Context) outcome {
+		l, err := b.Campaign(ctx, key, []byte(value))
+		return outcome{l, err}
+	})
+}
+
+// candidate is campaign, again after every error that passes.
+func candidate(t testing.TB, ctx context.Context, b *consul.Backend, key, value string) <-chan outcome {
+	t.Helper()
+	return beside(t, ctx, func(ctx context.Context) outcome {
+		for {
+			l, err := b.Campaign(ctx, key, []byte(value))
+			if err == nil || ctx.Err() != nil || retry.IsPermanent(err) {
+				return outcome{l, err}
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+	})
+}
+
+// beside runs call beside the test, until ctx or the test ends.
+func beside[T any](t testing.TB, ctx context.Context, call func(context.Context) T) <-chan T {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	result := make(chan T, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result <- call(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return result
+}
+
+// receive returns what comes from ch, and fails the test if nothing does.
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
+	t.Helper()
+	return receiveWithin(t, what, ch, patience)
+}
+
+func receiveWithin[T any](t testing.TB, what string, ch <-chan T, d time.Duration) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(d):
+		t.Fatalf("%s: nothing came within %v", what, d)
+		panic("not reached")
+	}
+}
+
+// mustPass fails the test unless err is an error that an election takes as passing, and campaigns again.
+func mustPass(t testing.TB, what string, err error) {
+	t.Helper()
+	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrBusy) {
+		t.Errorf("%s: %v, want a passing error", what, err)
+	}
+}
+
+// mustBe fails the test unless err wraps target.
+func mustBe(t testing.TB, what string, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("%s: %v, want %v", what, err, target)
+	}
+}
+
+// insist repeats do for as long as it fails in passing, as an election would.
+func insist(t testing.TB, what string, do func() error) {
+	t.Helper()
+	for ctx := within(t); ; {
+		err := do()
+		if err == nil {
+			return
+		}
+		mustPass(t, what, err)
+		if errors.Is(err, backend.ErrLost) || ctx.Err() != nil || t.Failed() {
+			t.Fatalf("%s: %v", what, err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// entry returns the entry of key, or nil.
+func entry(t testing.TB, client *api.Client, key string) *api.KVPair {
+	t.Helper()
+	pair, _, err := client.KV().Get(key, (&api.QueryOptions{RequireConsistent: true}).WithContext(within(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// holder returns the session that holds key, which somebody must.
+func holder(t testing.TB, client *api.Client, key string) string {
+	t.Helper()
+	pair := entry(t, client, key)
+	if pair == nil || pair.Session == "" {
+		t.Fatalf("nobody holds %s: %+v", key, pair)
+	}
+	return pair.Session
+}
+
+// keys returns all keys that begin with prefix.
+func keys(t testing.TB, client *api.Client, prefix string) []string {
+	t.Helper()
+	found, _, err := client.KV().Keys(prefix, "", (&api.QueryOptions{RequireConsistent: true}).WithContext(within(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// sessions returns all sessions there are.
+func sessions(t testing.TB, client *api.Client) []*api.SessionEntry {
+	t.Helper()
+	found, _, err := client.Session().List((&api.QueryOptions{RequireConsistent: true}).WithContext(within(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// remove deletes key, as an operator would.
+func remove(t testing.TB, client *api.Client, key string) {
+	t.Helper()
+	if _, err := client.KV().Delete(key, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// destroy ends a session, as an operator would.
+func destroy(t testing.TB, client *api.Client, id string) {
+	t.Helper()
+	if _, err := client.Session().Destroy(id, nil); err != nil {
+		t.Fatal(err)
+	}
+}
