@@ -35,6 +35,7 @@ type Backend struct {
 	name      string
 	bound     time.Duration // of each single request
 	block     time.Duration // of each blocking query that waits for a change
+	renewing  time.Duration // of each renewal, with all that goes before it
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
@@ -52,7 +53,8 @@ type Backend struct {
 // client's connections stay the caller's. A nil client, and a TTL or a lock-delay that Consul cannot keep,
 // are refused with an error that says what is allowed.
 //
-// Each single request is bounded by a third of the TTL, at most 5 s. The client's HttpClient should have no
+// Each single request is bounded by a third of the TTL, at most 5 s; a renewal, which others wait for too, by
+// a tenth, so that one that hangs leaves time for more. The client's HttpClient should have no
 // Timeout of its own (api.DefaultConfig sets none): queries block for a TTL when nothing happens.
 func New(client *api.Client, opts ...Option) (*Backend, error) {
 	if err := validateClient(client); err != nil {
@@ -81,6 +83,7 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 	}
 	b.bound = min(b.ttl/3, maxRequest)
 	b.block = min(b.ttl, maxBlock)
+	b.renewing = min(b.ttl/10, maxRequest)
 	return b, nil
 }
 

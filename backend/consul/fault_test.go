@@ -320,6 +320,37 @@ func TestServerWithoutAMajorityProvesNothing(t *testing.T) {
 	mustPass(t, "Campaign", err)
 }
 
+// A renewal that hangs costs those who wait for it one attempt each, and not the term: the next one is another.
+func TestRenewalThatHangs(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := newWire()
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(15*time.Second))
+	patient, l := win(t, b, "hangs/patient", "x"), win(t, b, "hangs/brisk", "x")
+	hung := make(chan struct{})
+	hang := sync.OnceFunc(func() { close(hung) })
+	w.beforeRenewal = func(ctx context.Context) {
+		select {
+		case <-hung: // only the first
+		default:
+			hang()
+			<-ctx.Done()
+		}
+	}
+	beside(t, t.Context(), func(ctx context.Context) error { _, err := patient.Renew(ctx); return err })
+	receive(t, "the first renewal", hung)
+	for attempt := range 3 { // as an election makes them: a tenth of the TTL for each
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		_, err := l.Renew(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+		t.Logf("attempt %d: %v", attempt, err)
+	}
+	t.Error("three attempts failed because of one renewal that hung")
+}
+
 // A slow answer does not lengthen a promise: grants count from before the request.
 func TestGrantsCountFromTheSend(t *testing.T) {
 	t.Parallel()

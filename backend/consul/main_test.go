@@ -44,7 +44,8 @@ type wire struct {
 	answer    func(*http.Request) *http.Response // instead of the server, if not nil and it returns one
 	count     *atomic.Int64                      // of many wires, if not nil
 
-	beforeTxn func() // called before each transaction, if not nil
+	beforeRenewal func(context.Context) // called before each renewal, if not nil
+	beforeTxn     func()                // called before each transaction, if not nil
 
 	all, queries, renewals, txns atomic.Int64
 
@@ -98,6 +99,9 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch path := req.URL.Path; {
 	case strings.HasPrefix(path, "/v1/session/renew/"):
 		w.renewals.Add(1)
+		if w.beforeRenewal != nil {
+			w.beforeRenewal(req.Context())
+		}
 	case path == "/v1/txn":
 		w.txns.Add(1)
 		if w.beforeTxn != nil {

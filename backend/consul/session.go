@@ -123,7 +123,9 @@ func (b *Backend) renewal(ctx context.Context, s *session) *flight {
 	if s.renewing == nil {
 		s.attempted = backend.Now()
 	}
-	return b.board(ctx, &s.renewing, func(ctx context.Context) error { return b.keepAlive(ctx, s) })
+	return b.board(ctx, &s.renewing, func(ctx context.Context) error {
+		return within(ctx, b.renewing, func(ctx context.Context) error { return b.keepAlive(ctx, s) })
+	})
 }
 
 // keepAlive renews s once, unless it holds something that must not be kept alive and could not be given
@@ -164,6 +166,8 @@ func (b *Backend) sweep(ctx context.Context, s *session) error {
 	}
 	ttl := s.grant.TTL
 	b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, b.renewing/2) // the rest is for the renewal itself
+	defer cancel()
 	for _, c := range stale {
 		if err := b.remove(ctx, c); err != nil && now.Since(c.since) >= ttl {
 			return fmt.Errorf("the session is not renewed, because the key %s could not be given up: %w", c.key, err)
