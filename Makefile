@@ -11,7 +11,9 @@ FUZZTIME ?= 10s     # fuzz: for each target
 BENCH ?= .          # bench: which
 STORE ?= etcd       # torture: which
 MINUTES ?= 5        # torture, soak: for how long
-SEED ?=             # torture: of an earlier run; another one each time if not given
+SEED ?=             # torture, sim: of an earlier run; another one each time if not given
+SEEDS ?= 50000      # sim: how many schedules
+MUTANTS ?= all      # mutants: a folder, or text in their names, for some
 RESULTS ?=          # torture, soak: folder for the result as JSON, if it is to be kept
 
 # Assignments, because the shell stops at one whose command fails, and would go
@@ -67,9 +69,17 @@ cover: ## tell how much of package election its tests run
 fuzz: ## fuzz each target for a while (FUZZTIME=10s)
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -rn1 dirname | sort -u | while read -r dir; do \
 		targets="$$(go test -C "$$dir" -list '^Fuzz' . | grep '^Fuzz')"; for target in $$targets; do \
-			go test -C "$$dir" -run '^$$' -fuzz "^$$target$$" -fuzztime $(strip $(FUZZTIME)) . < /dev/null; \
+			go test -C "$$dir" -run '^$$' -fuzz "^$$target$$" -fuzzminimizetime 1s -fuzztime $(strip $(FUZZTIME)) . < /dev/null; \
 		done; \
 	done
+
+.PHONY: sim
+sim: ## simulate elections (SEEDS=50000; SEED=7 for one schedule)
+	SEEDS=$(strip $(SEEDS)) SEED=$(strip $(SEED)) go test -run '^TestSimulation$$' -v -timeout 0 ./election
+
+.PHONY: mutants
+mutants: servers ## plant bugs, one by one, and expect the tests to fail (MUTANTS=election for some)
+	MUTANTS='$(strip $(MUTANTS))' go test -run '^TestMutants$$' -v -timeout 0 ./election
 
 .PHONY: bench
 bench: servers ## run the benchmarks (BENCH=Valid for some)
