@@ -36,3 +36,48 @@ func TestAnOwnRecordThatIsOverIsNotBelievedAgain(t *testing.T) {
 		t.Errorf("its own term, which is lost, is shown as the leader: %v", b.kinds())
 	}
 }
+
+func TestALateWinThatIsConfirmedTooLateIsGivenBack(t *testing.T) {
+	b := newBench(t)
+	b.do(0, fact{kind: factStart}).do(0, b.won(7*time.Second)).want(phaseConfirming, "renew")
+	g := b.granted(2200 * time.Millisecond)
+	g.TTL = 3 * time.Second // valid for 2.5 s, of which its work would have had 1.9 s
+	b.do(0, fact{kind: factRenewed, grant: g})
+	if b.m.phase != phaseReleasing || b.find(effectBegin) != nil {
+		t.Errorf("is %s after %q", phaseNames[b.m.phase], b.kinds())
+	}
+}
+
+func TestAReleaseThatFailsIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	leading(b)
+	b.do(0, fact{kind: factResignAsked, err: ErrResigned}).do(0, fact{kind: factWorkReturned}).want(phaseReleasing, "over release")
+	b.do(time.Second, fact{kind: factReleased, err: errTest}).want(phaseReleasing, "")
+	b.do(time.Second, fact{kind: factTick}).want(phaseReleasing, "release")
+}
+
+func TestARenewalCountsFromWhenItWasAskedForNotAnswered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := newStore(t)
+		lease, err := store.Campaign(t.Context(), testKey, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.Cut()
+		go func() {
+			time.Sleep(time.Second)
+			store.Heal()
+		}()
+		asked := time.Now()
+		g, err := lease.Renew(t.Context())
+		if err != nil || time.Since(asked) < time.Second {
+			t.Fatalf("answered after %v, error %v", time.Since(asked), err)
+		}
+		if got := g.Sent.Wall().Sub(asked); got != 0 {
+			t.Errorf("the lease counts from %v after the question", got)
+		}
+		if err := lease.Resign(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

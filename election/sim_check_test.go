@@ -55,6 +55,7 @@ type seen struct {
 	lost      uint64  // the term of which the store has said that it is lost
 	stopped   uint64  // the term whose work was told to stop
 	told      instant // when
+	fresh     bool    // it has got a grant in this step
 	asked     bool    // to resign, in this step
 	resting   bool    // it was asked to resign, and has not stood since
 	resigned  instant
@@ -177,7 +178,9 @@ func (c *checker) stepped(p *process) {
 	if m := p.d.m; p.seen.asked && (m.phase == phasePausing || m.then == thenPause) {
 		p.seen.resting, p.seen.resigned = true, p.h.instant()
 	}
-	p.seen.asked = false
+	// A grant whose time is up by a clock that was set meanwhile is acted on in the next step, at once.
+	fresh := p.seen.fresh
+	p.seen.asked, p.seen.fresh = false, false
 	t := p.d.term
 	if t == nil {
 		return
@@ -190,7 +193,7 @@ func (c *checker) stepped(p *process) {
 	if p.seen.lost == t.number {
 		c.fail("I4", "host %d: the store said that term %d is lost, and it is not over", p.h.id, t.token)
 	}
-	if p.h.instant().Since(s.sent) >= s.hard {
+	if !fresh && p.h.instant().Since(s.sent) >= s.hard {
 		c.fail("I4", "host %d: a step past the deadline of term %d did not end it", p.h.id, t.token)
 	}
 	proofs := p.seen.proofs[t.number]

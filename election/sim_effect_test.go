@@ -43,7 +43,7 @@ func (c *checker) effect(p *process, e effect) {
 	case effectBegin:
 		c.begin(p, e)
 	case effectInstall:
-		p.seen.hurt = 0
+		p.seen.hurt, p.seen.fresh = 0, true
 	case effectCancel:
 		c.cancelled(p, e)
 	case effectPublish:
@@ -111,6 +111,7 @@ func (c *checker) stands(p *process) {
 
 func (c *checker) begin(p *process, e effect) {
 	c.w.stats.terms++
+	p.seen.fresh = true
 	cand := p.client.held[e.term]
 	switch {
 	case p.h.instant().Since(e.grant.Sent) >= safeSoft(e.grant.TTL):
