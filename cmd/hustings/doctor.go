@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/backendurl"
+	"github.com/hustings-go/hustings/retry"
+)
+
+// doctorKey is where the doctor stands for election: below the key it is asked about, where the same rights count
+// and no candidate of that key is met.
+const doctorKey = "hustings-doctor"
+
+func (a *app) doctorCommand() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "doctor [KEY]",
+		Short: "Find out whether a store can be used, and with which rights",
+		Long: `Doctor does with the store what a candidate does, and says what works: it reaches the servers, asks for their version,
+stands for election, leads, renews, announces another value, is observed, and resigns. It does so under KEY/` + doctorKey + `, or
+` + doctorKey + ` without KEY, where it is in nobody's way and where the rights on what is below KEY count. It exits with 1
+when something is wrong.`,
+		Example: `  hustings doctor
+  hustings doctor service/billing --backend etcd://billing@etcd1,etcd2 --password-file /run/secrets/etcd`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.doctor(cmd.Context(), strings.Join(append(args, doctorKey), "/"), timeout)
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", statusTimeout, "how `long` each step may take")
+	return cmd
+}
+
+// checkup is one visit of the doctor.
+type checkup struct {
+	out     io.Writer
+	key     string
+	timeout time.Duration
+	store   *backendurl.Store
+	lease   backend.Lease
+	sick    bool
+}
+
+func (a *app) doctor(ctx context.Context, key string, timeout time.Duration) error {
+	u, err := a.checked(key)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	c := &checkup{out: a.stdout, key: key, timeout: timeout}
+	fmt.Fprintf(c.out, "the store:  %s\n", printable(u.String()))
+	c.visit(ctx, u)
+	if ctx.Err() != nil {
+		return interrupted(ctx, ctx.Err())
+	}
+	if c.sick {
+		fmt.Fprintln(c.out, "This store cannot be used as it is.")
+		return &exit{code: codeNo}
+	}
+	fmt.Fprintln(c.out, "All is well.")
+	return nil
+}
+
+// visit takes one step after the other, until one fails.
+func (c *checkup) visit(ctx context.Context, u *backendurl.URL) {
+	for _, w := range u.Warnings() {
+		c.say("!", "%s", w)
+	}
+	if !c.step(ctx, "the store can be opened, with these credentials", func(ctx context.Context) (err error) {
+		c.store, err = u.Open(ctx)
+		return err
+	}) {
+		return
+	}
+	defer func() { _ = c.store.Close() }() // what is left expires
+	if c.store.Inspect != nil {
+		for _, f := range c.store.Inspect(ctx) {
+			if f.Problem == "" {
+				c.say("ok", "%s", f.Text)
+			} else {
+				c.say("!", "%s: %s", f.Text, f.Problem)
+			}
+		}
+	}
+	value := []byte(doctorKey)
+	if !c.step(ctx, "an observer can read", func(ctx context.Context) error { return c.observe(ctx, nil) }) {
+		return
+	}
+	if !c.step(ctx, "a candidate can win", func(ctx context.Context) (err error) {
+		c.lease, err = c.store.Campaign(ctx, c.key, value)
+		return err
+	}) {
+		return
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
+		defer cancel()
+		_ = c.lease.Resign(ctx) // again, for those who left early; what cannot be removed expires
+	}()
+	if granted, asked := c.lease.Grant().TTL, c.store.TTL(); granted != asked {
+		c.say("!", "the store grants a TTL of %v where %v was asked for", granted, asked)
+	}
+	_ = c.step(ctx, "a leader can renew", func(ctx context.Context) error { _, err := c.lease.Renew(ctx); return err }) &&
+		c.step(ctx, "a leader can announce another value", func(ctx context.Context) error {
+			value = append(value, " was here"...)
+			return c.lease.Proclaim(ctx, value)
+		}) &&
+		c.step(ctx, "an observer sees it, with the leader's token", func(ctx context.Context) error { return c.observe(ctx, value) }) &&
+		c.step(ctx, "a leader can resign", c.lease.Resign) &&
+		c.step(ctx, "an observer sees that, too", func(ctx context.Context) error { return c.observe(ctx, nil) })
+}
+
+// step tries something, and tells how it went.
+func (c *checkup) step(ctx context.Context, what string, try func(ctx context.Context) error) bool {
+	bounded, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v", c.timeout))
+	defer cancel()
+	err := try(bounded)
+	if err == nil {
+		c.say("ok", "%s", what)
+		return true
+	}
+	c.sick = true
+	if bounded.Err() != nil {
+		err = fmt.Errorf("%w (%w)", context.Cause(bounded), err)
+	}
+	c.say("NO", "%s: %v", what, err)
+	if a := advice(err); a != "" {
+		c.say("  ", "%s", a)
+	}
+	return false
+}
+
+func (c *checkup) say(mark, format string, args ...any) {
+	fmt.Fprintf(c.out, "%-3s %s\n", mark, printable(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")))
+}
+
+// observe waits until an observer sees value, led under our token, or, without a value, what there is.
+func (c *checkup) observe(ctx context.Context, value []byte) error {
+	for l, err := range c.store.Observe(ctx, c.key) {
+		switch {
+		case err != nil:
+			return err
+		case value == nil:
+			return nil
+		case bytes.Equal(l.Value, value) && l.Token == c.lease.Token():
+			return nil
+		}
+	}
+	return errors.New("it was not seen")
+}
+
+// advice is what to do about an error, where its text leaves that open.
+func advice(err error) string {
+	text := err.Error()
+	switch {
+	case errors.Is(err, backend.ErrDenied):
+		return "The store knows this user and refuses. The rights that are needed stand in the documentation of the backend's package."
+	case strings.Contains(text, "does not look like a TLS handshake"):
+		return "The server does not speak TLS. tls=off sends all in the open, credentials too."
+	case strings.Contains(text, "x509:"), strings.Contains(text, "certificate"):
+		return "The two sides do not trust each other's certificate: see --cacert, --cert, --cert-key and --server-name."
+	case retry.IsPermanent(err):
+		return "No waiting mends this."
+	case errors.Is(err, context.DeadlineExceeded):
+		return "Nobody answers: is the server up, is the address right, does a firewall stand between? Does the server want TLS (--tls on)?"
+	}
+	return ""
+}

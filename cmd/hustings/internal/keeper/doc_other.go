@@ -1,0 +1,4 @@
+//go:build !unix
+
+// Package keeper runs a command that must not outlive a deadline.
+package keeper
