@@ -1,8 +1,14 @@
 package election
 
 import (
+	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/hustings-go/hustings/backend"
 )
 
 // What mutants have shown to be untested.
@@ -78,6 +84,41 @@ func TestARenewalCountsFromWhenItWasAskedForNotAnswered(t *testing.T) {
 		}
 		if err := lease.Resign(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+func TestNewsOfAnEarlierTermAreStale(t *testing.T) {
+	b := newBench(t)
+	leading(b)
+	old := b.m.wait
+	b.do(0, fact{kind: factLost, err: ErrLost, class: classLost}).do(0, fact{kind: factWorkReturned})
+	b.do(0, b.won(0))
+	for _, k := range []factKind{factLost, factWaitFailed, factClosed} {
+		b.do(0, fact{kind: k, seq: old, err: errTest, class: classLost}).want(phaseLeading, "")
+	}
+}
+
+// A clock may go past the deadline and be set back between two looks of the driver. Whoever asked the term
+// meanwhile was told that it is over; so its work has to be told to stop.
+func TestAClockThatJumpedAndCameBackEndsTheTerm(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var jump atomic.Int64
+		e := newElection(t, newStore(t), "a")
+		e.opts.now = func() instant { return backend.Now().Add(time.Duration(jump.Load())) }
+		d := standFor(t, e, nil)
+		defer d.stop()
+		until(t, "leading", leads(e))
+		term := e.Term()
+		jump.Store(int64(time.Hour))
+		if term.Valid() {
+			t.Fatal("valid an hour later")
+		}
+		jump.Store(0)
+		time.Sleep(2 * maxLook)
+		synctest.Wait()
+		if got := context.Cause(term.ctx); !errors.Is(got, ErrExpired) {
+			t.Errorf("the term is over, and its context ended with %v", got)
 		}
 	})
 }

@@ -75,7 +75,7 @@ var etcdMutants = []mutant{
 		old: "case !resp.Succeeded:", new: "case false:",
 	},
 	{
-		name: "elections below are taken for candidates", like: "M17", dir: "backend/etcd", run: etcdTests, file: "backend/etcd/layout.go",
+		name: "keys below are taken for candidates", like: "M17", dir: "backend/etcd", run: etcdTests, file: "backend/etcd/layout.go",
 		old: "if !ok || id == \"\" || len(id) > maxLeaseDigits {\n\t\treturn false\n\t}", new: "if ok {\n\t\treturn true\n\t}",
 	},
 	{
