@@ -15,7 +15,7 @@ const (
 	// elbowRoom is how much time each candidate that waits adds to that over which all of them spread
 	// their tries when a key is released. The first to win is told to the others, who then need not try:
 	// so few do, however many wait, and two lose no time at all.
-	elbowRoom = 100 * time.Microsecond
+	elbowRoom = 300 * time.Microsecond
 
 	// maxSpread bounds that time.
 	maxSpread = 50 * time.Millisecond

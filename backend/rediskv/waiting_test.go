@@ -1,0 +1,207 @@
+package rediskv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/rediskv"
+	"github.com/hustings-go/hustings/internal/servers"
+)
+
+// who waits when it looks.
+func TestDeletedInSilence(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	const ttl = 2 * time.Second
+	a, b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl)), open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
+	l := win(t, a, "silent", "a")
+	waiting := campaign(t, t.Context(), b, "silent", "b")
+	listeners(t, connect(t, server.Endpoint()), "silent", 1)
+	server.Cli("del", "{silent}:lease")
+	began := time.Now()
+	if _, err := l.Renew(within(t)); !errors.Is(err, backend.ErrLost) {
+		t.Errorf("Renew: %v", err)
+	}
+	won := receive(t, "the waiting campaign", waiting)
+	if won.err != nil || won.lease.Token() <= l.Token() {
+		t.Errorf("%v", won)
+	}
+	if took := time.Since(began); took > 2*ttl {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// Listeners come and go on one connection, and each hears what it asked for.
+func TestOneConnectionForEvents(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	operator := connect(t, server.Endpoint())
+	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	other := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	const keys = 20
+	var guards [keys]backend.Lease
+	var waiting [keys]<-chan outcome
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for i := range keys {
+		key := fmt.Sprintf("line/%d", i)
+		guards[i] = win(t, other, key, "guard")
+		waiting[i] = campaign(t, ctx, b, key, "x")
+	}
+	for i := range keys {
+		listeners(t, operator, fmt.Sprintf("line/%d", i), 1)
+	}
+	if n := len(strings.Split(server.Cli("client", "list", "type", "pubsub"), "\n")); n != 1 {
+		t.Errorf("%d connections for events, want 1", n)
+	}
+	for i := range keys / 2 {
+		if err := guards[i].Resign(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		if o := receive(t, "the win", waiting[i]); o.err != nil {
+			t.Fatal(o.err)
+		}
+		listeners(t, operator, fmt.Sprintf("line/%d", i), 0)
+	}
+	cancel()
+	for i := keys / 2; i < keys; i++ {
+		mustBe(t, "a cancelled Campaign", receive(t, "the end", waiting[i]).err, context.Canceled)
+	}
+	servers.Await(t, "the connection to end", func(context.Context) error {
+		if list := server.Cli("client", "list", "type", "pubsub"); list != "" {
+			return errors.New(list)
+		}
+		return nil
+	})
+}
+
+// Renewals that come together go out together.
+func TestRenewalsShareARoundTrip(t *testing.T) {
+	t.Parallel()
+	var calls counter
+	b := open(t, connect(t, servers.StartRedis(t).Endpoint(), calls.count), rediskv.WithTTL(long))
+	const keys = 50
+	var leases [keys]backend.Lease
+	for i := range leases {
+		leases[i] = win(t, b, fmt.Sprintf("shared/%d", i), "x")
+	}
+	all := func() {
+		var renewing sync.WaitGroup
+		for _, l := range leases {
+			renewing.Go(func() {
+				before := backend.Now()
+				g, err := l.Renew(within(t))
+				if err != nil || g.Sent.Since(before) < 0 {
+					t.Errorf("Renew: sent %v before it was asked for, error %v", before.Since(g.Sent), err)
+				}
+			})
+		}
+		renewing.Wait()
+	}
+	all() // makes what connections it takes
+	before := calls.sent.Load()
+	all()
+	if n := calls.sent.Load() - before; n > keys/4 {
+		t.Errorf("%d round trips for %d renewals", n, keys)
+	}
+}
+
+// The more wait, the more they spread their tries, and the first to win spares the others theirs.
+func TestNoHerd(t *testing.T) {
+	server := servers.StartRedis(t)
+	operator := connect(t, server.Endpoint())
+	const crowd = 60
+	guard := win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "herd", "guard")
+	won := make(chan backend.Lease, crowd)
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer cancel()
+	for range crowd {
+		b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+		waiting.Go(func() {
+			if l, err := b.Campaign(ctx, "herd", nil); err == nil {
+				won <- l
+			}
+		})
+	}
+	listeners(t, operator, "herd", crowd)
+	tries := func() int64 {
+		var n int64
+		for line := range strings.Lines(server.Cli("info", "commandstats")) {
+			var calls int64
+			if _, err := fmt.Sscanf(line, "cmdstat_evalsha:calls=%d,", &calls); err == nil {
+				n += calls
+			}
+		}
+		return n
+	}
+	servers.Await(t, "all to have looked", func(context.Context) error {
+		before := tries()
+		<-time.After(200 * time.Millisecond)
+		if tries() != before {
+			return errors.New("they still look")
+		}
+		return nil
+	})
+	// On a machine that is busy with other things the news of the win may come late; but not each time.
+	for waits := crowd; waits > crowd-5; waits-- {
+		before := tries()
+		if err := guard.Resign(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		guard = receive(t, "the winner", won)
+		<-time.After(2 * 50 * time.Millisecond) // the longest spread, twice
+		n := tries() - before - 1
+		t.Logf("%d tries of %d candidates for one release", n, waits)
+		if n <= int64(waits)/2 {
+			return
+		}
+	}
+	t.Error("most candidates tried, each time")
+}
+
+// What comes from the network is a hint: any payload only makes who listens look.
+func TestEventsAreHints(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	operator := connect(t, server.Endpoint())
+	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	guard := win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "hints", "guard")
+	waiting := campaign(t, t.Context(), b, "hints", "x")
+	listeners(t, connect(t, server.Endpoint()), "hints", 1)
+	waited := make(chan error, 1)
+	go func() { waited <- guard.Wait(within(t)) }()
+	listeners(t, connect(t, server.Endpoint()), "hints", 2)
+	for _, payload := range []string{
+		"", " ", "released", "released -1", "released 99999999999999999999", "won", "won x y", "won 1 -1", "won 999 1", "value", "value 7",
+		"\x00\xff", strings.Repeat("released ", 1000), "deposed", "released 2",
+	} {
+		if err := operator.Publish(within(t), "{hints}:events", payload).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := guard.Renew(within(t)); err != nil {
+		t.Error(err)
+	}
+	select {
+	case o := <-waiting:
+		t.Errorf("the waiting campaign ended: %v", o)
+	case err := <-waited:
+		t.Errorf("Wait ended: %v", err)
+	default:
+	}
+	if err := guard.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if o := receive(t, "the win", waiting); o.err != nil {
+		t.Error(o.err)
+	}
+	mustBe(t, "Wait", receive(t, "Wait", waited), backend.ErrLost)
+}
