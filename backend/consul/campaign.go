@@ -131,7 +131,7 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value []byte) error {
 // when they see in time that somebody else has the key. So a lone candidate hardly waits, and of many, a
 // sixth or fewer write in vain. Each such write is an entry in the log of Consul's servers.
 const (
-	firstWindow = 4 * time.Millisecond
+	firstWindow = 2 * time.Millisecond
 	maxWindow   = 250 * time.Millisecond
 )
 

@@ -72,8 +72,8 @@
 // Consul 1.14 or later (a transaction with "get-or-empty" is needed); tested with 1.16.1. All that decides
 // is written through the servers' log or read consistently from a leader that has made sure that it leads.
 // A majority of servers that fails and is restarted loses nothing. A cluster restored from a snapshot
-// brings back the keys and sessions of then, which expire; tokens go on growing if it is the same cluster, and
-// may repeat if it is a new one.
+// brings back the keys and sessions of then, which expire; leaders and candidates notice with their next renewal;
+// tokens go on growing if it is the same cluster, and may repeat if it is a new one.
 //
 // A leader that waits to be told of a loss, and whoever waits or observes, each hold a connection to
 // the agent for every key; an agent allows 200 from one address (limits.http_max_conns_per_client).

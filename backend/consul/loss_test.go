@@ -192,6 +192,23 @@ func TestWaitingCandidateLosesItsSession(t *testing.T) {
 	win(t, b, "wait/2", "with another session")
 }
 
+// Whoever finds that the session is gone tells all who wait on it, before their own next renewal would.
+func TestLostSessionIsToldToAllWhoWait(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "told/waiting", "leader")
+	w := countWaits()
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+	l := win(t, b, "told/held", "x")
+	waiting := campaign(t, t.Context(), b, "told/waiting", "x")
+	w.waits(t, 1)
+	destroy(t, operator, holder(t, operator, "told/held"))
+	_, err := l.Renew(within(t))
+	mustBe(t, "Renew", err, backend.ErrLost)
+	mustPass(t, "Campaign", receiveWithin(t, "the end of the candidacy", waiting, 5*time.Second).err)
+}
+
 // A session that is gone when a campaign first uses it costs the campaign nothing.
 func TestSessionThatIsGoneIsReplaced(t *testing.T) {
 	t.Parallel()

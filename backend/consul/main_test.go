@@ -114,8 +114,8 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if w.answer != nil {
-		if resp := w.answer(req); resp != nil {
-			return resp, req.Context().Err()
+		if resp := w.answer(req); resp != nil && req.Context().Err() == nil {
+			return resp, nil
 		}
 	}
 	return w.transport.RoundTrip(req)

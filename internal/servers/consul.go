@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -40,9 +41,7 @@ type consulConfig struct {
 // ours of the same name: ConsulSettings(map[string]any{"session_ttl_min": "1s"}).
 func ConsulSettings(settings map[string]any) ConsulOption {
 	return func(c *consulConfig) {
-		for name, value := range settings {
-			c.settings[name] = value
-		}
+		maps.Copy(c.settings, settings)
 	}
 }
 
@@ -171,9 +170,7 @@ func (c *Consul) args(t testing.TB, settings map[string]any) []string {
 			"http": c.http, "server": c.rpc, "serf_lan": c.serf[0], "serf_wan": c.serf[1], "grpc": -1, "grpc_tls": -1, "https": -1, "dns": -1,
 		},
 	}
-	for name, value := range settings {
-		own[name] = value
-	}
+	maps.Copy(own, settings)
 	text, err := json.MarshalIndent(own, "", "\t")
 	if err != nil {
 		t.Fatal(err)
