@@ -43,10 +43,16 @@ func TestANodeWhoseCreationWasNotAnsweredIsRemoved(t *testing.T) {
 	operator := connect(t, server.Endpoint())
 	tap := &wiretap{}
 	var armed atomic.Bool
-	tap.sent = func(op int32) {
+	tap.before = func(op int32) {
+		if op == opCreate && armed.Load() {
+			tap.deaf.Store(true)
+		}
+	}
+	tap.after = func(op int32) {
 		if op == opCreate && armed.CompareAndSwap(true, false) {
 			queued(t, operator, "unanswered", 1)
 			tap.drop()
+			tap.deaf.Store(false)
 		}
 	}
 	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial))
@@ -119,6 +125,30 @@ func TestATermThatNobodyRenewsEndsOnASessionThatLives(t *testing.T) {
 				t.Fatal("a term that nobody renewed goes on")
 			}
 		}
+	}
+}
+
+// The client by itself would make another session, and send there what waits to be sent.
+func TestAClientDoesNotOutliveItsSession(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	operator := connect(t, server.Endpoint())
+	tap := &wiretap{}
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(shortTTL))
+	l := win(t, b, "outlived", "value")
+	if err := revoke(t.Context(), server.Endpoint(), operator, queued(t, operator, "outlived", 1)[0]); err != nil {
+		t.Fatal(err)
+	}
+	servers.Await(t, "the loss", func(ctx context.Context) error {
+		if err := l.Wait(ctx); !errors.Is(err, backend.ErrLost) {
+			return err
+		}
+		return nil
+	})
+	if err := b.Close(); err != nil { // returns when the client has ended
+		t.Fatal(err)
+	}
+	if n := tap.sessions.Load(); n != 1 {
+		t.Errorf("the client asked for %d sessions, want 1", n)
 	}
 }
 

@@ -75,9 +75,12 @@ func connect(t testing.TB, endpoint string) *zk.Conn {
 
 // wiretap is a dialer that counts packets and can let a client die.
 type wiretap struct {
-	packets *atomic.Int64
-	watches chan struct{}  // one element for each request that set a watch on a node, if not nil
-	sent    func(op int32) // called when a packet was sent, if not nil
+	packets  *atomic.Int64
+	watches  chan struct{}  // one element for each request that set a watch on a node, if not nil
+	sessions atomic.Int64   // how many were asked for
+	before   func(op int32) // called before a packet is sent, if not nil
+	after    func(op int32) // called when it was, if not nil
+	deaf     atomic.Bool    // what comes is lost, and the connection with it
 
 	mu    sync.Mutex
 	dead  bool
@@ -94,17 +97,33 @@ func (c *tapped) Write(p []byte) (int, error) {
 	if c.tap.packets != nil {
 		c.tap.packets.Add(1)
 	}
-	n, err := c.Conn.Write(p)
+	const session = 20 // where its id is in a greeting; 0 asks for a new one
+	if !c.greeted && binary.BigEndian.Uint64(p[session:]) == 0 {
+		c.tap.sessions.Add(1)
+	}
+	op := int32(0)
 	if c.greeted && len(p) >= 12 {
-		op := int32(binary.BigEndian.Uint32(p[8:]))
-		if c.tap.sent != nil {
-			c.tap.sent(op)
-		}
-		if c.tap.watches != nil && (op == opGetData || op == opExists) && p[len(p)-1] == 1 {
-			c.tap.watches <- struct{}{}
-		}
+		op = int32(binary.BigEndian.Uint32(p[8:]))
 	}
 	c.greeted = true
+	if c.tap.before != nil {
+		c.tap.before(op)
+	}
+	n, err := c.Conn.Write(p)
+	if c.tap.after != nil {
+		c.tap.after(op)
+	}
+	if c.tap.watches != nil && (op == opGetData || op == opExists) && p[len(p)-1] == 1 {
+		c.tap.watches <- struct{}{}
+	}
+	return n, err
+}
+
+func (c *tapped) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.tap.deaf.Load() {
+		return 0, errors.New("the answer is lost")
+	}
 	return n, err
 }
 
