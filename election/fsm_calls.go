@@ -26,7 +26,7 @@ func (m *machine) pump() {
 	case m.wanted || len(m.confirms) > 0:
 		m.call = m.next()
 		m.asking, m.confirms = m.confirms, nil
-		m.wanted = false
+		m.wanted, m.asked = false, m.highest
 		m.emit(effect{kind: effectRenew, seq: m.call, term: m.term, bound: m.plan.attempt})
 	case len(m.proclaims) > 0:
 		m.call = m.next()

@@ -31,6 +31,10 @@ func (m *machine) do(r rule, now instant, f fact) {
 			m.tooLate(now, because(ErrExpired, m.trouble))
 			return
 		}
+		if m.highest > m.asked { // somebody was seen to lead after us, since the store was asked
+			m.doubt()
+			return
+		}
 		m.lead(now)
 	case extend:
 		m.call = 0

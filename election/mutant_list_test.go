@@ -108,6 +108,10 @@ var machineMutants = []mutant{
 		old: "case late < m.plan.renew && f.token >= m.highest:", new: "case late < m.plan.renew:",
 	},
 	{
+		name: "a token seen while a win is confirmed does not matter", dir: "election", file: "election/fsm_rules.go",
+		old: "if m.highest > m.asked {", new: "if false {",
+	},
+	{
 		name: "a win after the wish to leave is kept", dir: "election", file: "election/fsm_rules.go",
 		old: "case winLate:\n\t\tm.hold(f)\n\t\tm.beginRelease(now)", new: "case winLate:\n\t\tm.hold(f)\n\t\tm.proceed(now)",
 	},

@@ -54,7 +54,7 @@ var etcdMutants = []mutant{
 	{
 		name: "the lease counts from the answer", like: "M1", dir: "backend/etcd", run: etcdTests, file: "backend/etcd/session.go",
 		old: "s.grant = backend.Grant{Sent: sent, TTL: time.Duration(resp.TTL) * time.Second}\n\treturn nil",
-		new: "s.grant = backend.Grant{Sent: backend.Now(), TTL: time.Duration(resp.TTL) * time.Second}\n\treturn nil",
+		new: "_ = sent\n\ts.grant = backend.Grant{Sent: backend.Now(), TTL: time.Duration(resp.TTL) * time.Second}\n\treturn nil",
 	},
 	{
 		name: "waiting that ended is winning", like: "M2", dir: "backend/etcd", run: etcdTests, file: "backend/etcd/campaign.go",

@@ -36,3 +36,16 @@ func TestAWinBelowATokenThatWasSeenIsRenewedBeforeItIsAnnounced(t *testing.T) {
 		t.Errorf("does not stand again, but is %s", phaseNames[b.m.phase])
 	}
 }
+
+// Found by seed 478190: the same, with the successor seen while that renewal was under way.
+func TestATokenSeenWhileAWinIsConfirmedIsAskedAbout(t *testing.T) {
+	b := newBench(t)
+	b.do(0, fact{kind: factListeners, n: 1}).do(0, fact{kind: factStart})
+	b.do(0, b.won(7*time.Second)).want(phaseConfirming, "renew")
+	b.do(0, fact{kind: factObserved, leader: leader{Token: 10}})
+	b.do(0, fact{kind: factRenewed, grant: b.granted(0)}).want(phaseConfirming, "install renew")
+	b.do(0, fact{kind: factRenewed, grant: b.granted(0)})
+	if b.m.phase != phaseLeading {
+		t.Errorf("confirmed twice, but is %s", phaseNames[b.m.phase])
+	}
+}
