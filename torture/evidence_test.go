@@ -4,6 +4,8 @@ package torture
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,7 +47,7 @@ func (e *evidence) check() (violations []string) {
 		{"waking", e.waking},
 		{"observers", func() []string { return e.back }},
 		{"leaks", e.leaks},
-		{"logs", func() []string { return e.history.faults }},
+		{"logs", func() []string { return slices.Sorted(maps.Keys(e.history.faults)) }},
 	} {
 		for _, v := range checker.run() {
 			violations = append(violations, checker.name+": "+v)

@@ -15,7 +15,7 @@ type history struct {
 	terms   map[uint64]*term
 	wakes   []wake
 	leaks   map[string]held
-	faults  []string // what no log may contain
+	faults  map[string]bool // what no log may contain
 	started map[string]bool
 }
 
@@ -40,7 +40,7 @@ type wake struct {
 }
 
 func newHistory() *history {
-	return &history{terms: map[uint64]*term{}, leaks: map[string]held{}, started: map[string]bool{}}
+	return &history{terms: map[uint64]*term{}, leaks: map[string]held{}, started: map[string]bool{}, faults: map[string]bool{}}
 }
 
 // line adds one line of a log: time, who, verb, and arguments as name=value.
@@ -73,19 +73,19 @@ func (h *history) note(at int64, who, verb string, args map[string]string, numbe
 	case "left":
 		h.leaks[who] = held{int(number["goroutines"]), int(number["fds"])}
 	case "failed":
-		h.faults = append(h.faults, who+" gave up: "+args["err"])
+		h.faults[who+" gave up: "+args["err"]] = true
 	case "woke":
 		h.wakes = append(h.wakes, wake{who, token, args["valid"] == "true", number["after"]})
 	case "leading":
 		if t := h.terms[token]; t != nil {
-			h.faults = append(h.faults, fmt.Sprintf("token %d was won by %s and by %s", token, t.who, who))
+			h.faults[fmt.Sprintf("token %d was won by %s and by %s", token, t.who, who)] = true
 			return
 		}
 		h.terms[token] = &term{token: token, who: who, start: at}
 	case "valid", "told", "over":
 		t := h.terms[token]
 		if t == nil || t.who != who {
-			h.faults = append(h.faults, fmt.Sprintf("%s has token %d, which it did not win", who, token))
+			h.faults[fmt.Sprintf("%s has token %d, which it did not win", who, token)] = true
 			return
 		}
 		t.last = max(t.last, number["last"])

@@ -273,18 +273,32 @@ func (n *nemesis) later(d *deed, lasts time.Duration, mend func()) {
 	}})
 }
 
-// traces waits until the store is empty of candidates, as long as leases may take to end, and returns what is
-// left.
+// quiet waits until the store has forgotten the dead: until it holds no more than a record and a session for each
+// candidate.
+func (n *nemesis) quiet() bool {
+	n.Helper()
+	return n.within(n.timing.bound(), "the sessions of the dead to end", func() bool {
+		traces, err := n.look()
+		return err == nil && len(traces) <= 2*len(n.cast)
+	})
+}
+
+// traces returns what is in the store after all have left, when they had half a TTL: not long enough for anything
+// to end by itself.
 func (n *nemesis) traces() []string {
 	n.Helper()
 	traces := []string{"unknown"}
-	n.within(n.timing.bound(), "an empty store", func() bool {
-		ctx, cancel := context.WithTimeout(n.Context(), time.Second)
-		defer cancel()
-		if found, err := n.cluster.Traces(ctx); err == nil {
+	n.within(n.timing.ttl/2, "an empty store", func() bool {
+		if found, err := n.look(); err == nil {
 			traces = found
 		}
 		return len(traces) == 0
 	})
 	return traces
+}
+
+func (n *nemesis) look() ([]string, error) {
+	ctx, cancel := context.WithTimeout(n.Context(), time.Second)
+	defer cancel()
+	return n.cluster.Traces(ctx)
 }

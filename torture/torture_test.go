@@ -100,8 +100,12 @@ func (n *nemesis) heal() healing {
 // gather ends the election and collects what it left.
 func (n *nemesis) gather(healings []healing) *evidence {
 	n.Helper()
+	quiet := n.quiet()
 	disorder := n.leave()
 	traces := n.traces()
+	if !quiet {
+		disorder = append(disorder, "the sessions of dead candidates did not end")
+	}
 	n.listen()
 	e := &evidence{
 		timing: n.timing, history: n.history, deeds: n.deeds, deposed: n.deposed, healings: healings,
