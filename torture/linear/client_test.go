@@ -53,17 +53,20 @@ func (c *client) campaign(ctx context.Context) (lease backend.Lease) {
 	return lease
 }
 
+// lead renews and proclaims for a while. It ends with a resignation, or without a word, as a crash does; after
+// trouble more often, because there a resignation of unknown outcome could explain any vacancy.
 func (c *client) lead(ctx context.Context, lease backend.Lease) {
+	troubled := false
 	for range c.random.IntN(8) {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || troubled {
 			break
 		}
 		if c.random.IntN(3) == 0 {
-			c.call(ctx, op{kind: proclaim, token: lease.Token(), value: c.value()}, func(ctx context.Context, o *op) error {
+			troubled = !c.call(ctx, op{kind: proclaim, token: lease.Token(), value: c.value()}, func(ctx context.Context, o *op) error {
 				return lease.Proclaim(ctx, []byte(o.value))
 			})
 		} else {
-			c.call(ctx, op{kind: renew, token: lease.Token()}, func(ctx context.Context, o *op) error {
+			troubled = !c.call(ctx, op{kind: renew, token: lease.Token()}, func(ctx context.Context, o *op) error {
 				g, err := lease.Renew(ctx)
 				o.until = ends(g)
 				return err
@@ -71,24 +74,28 @@ func (c *client) lead(ctx context.Context, lease backend.Lease) {
 		}
 		rest(ctx, c.between(5*time.Millisecond, c.ttl/10))
 	}
-	if c.random.IntN(6) == 0 && ctx.Err() == nil {
-		return // walks away: the lease runs out
+	if ctx.Err() == nil && (c.random.IntN(8) == 0 || troubled && c.random.IntN(2) == 0) {
+		return // the lease runs out
 	}
 	c.call(context.WithoutCancel(ctx), op{kind: resign, token: lease.Token()}, func(ctx context.Context, _ *op) error { return lease.Resign(ctx) })
 }
 
-// call records one call on a lease, with a time limit that is sometimes too short.
-func (c *client) call(ctx context.Context, o op, do func(context.Context, *op) error) {
+// call records one call on a lease, with a time limit that is sometimes too short, and reports whether its outcome
+// is known.
+func (c *client) call(ctx context.Context, o op, do func(context.Context, *op) error) (known bool) {
 	ctx, cancel := context.WithTimeout(ctx, c.between(20*time.Millisecond, c.ttl/2))
 	defer cancel()
 	c.history.record(c.id, o, func(o *op) bool {
 		err := do(ctx, o)
 		if errors.Is(err, backend.ErrLost) {
 			o.kind, o.value = lost, ""
+			known = true
 			return true
 		}
-		return err == nil
+		known = err == nil
+		return known
 	})
+	return known
 }
 
 // look reads who leads.
