@@ -27,7 +27,7 @@ const grace = time.Second
 // candidate. The client's pings keep the session; a look at the queue once per TTL is there in case that a
 // watch fell silent.
 //
-// Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueSize bytes, an
+// Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, an
 // authentication that was refused, or an ACL that cannot be; an ErrDenied when a right is missing. Everything else
 // passes, the loss of the session included: the next Campaign makes a new session, and is a new candidacy
 // at the end of the queue. After every error the node was removed in one bounded try, or will be before

@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 	var taps sync.Map // of each Backend
 	backendtest.Run(t, backendtest.Harness{
 		MinTTL:    shortTTL,
-		MaxValue:  zookeeper.MaxValueSize,
+		MaxValue:  zookeeper.MaxValueLen,
 		Calls:     packets.Load,
 		IdleCalls: 6, // three pings, and a look at the queue after a sync
 		Parallel:  true,

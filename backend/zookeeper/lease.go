@@ -126,7 +126,7 @@ func (l *Lease) wait(ctx context.Context) error {
 
 // Proclaim writes value to the node, on the condition that it is there. It makes one
 // bounded request; after an error the value may or may not have been written, and it may be tried again.
-// Values of more than MaxValueSize bytes are refused with a permanent error. It does not keep value.
+// Values of more than MaxValueLen bytes are refused with a permanent error. It does not keep value.
 func (l *Lease) Proclaim(ctx context.Context, value []byte) error {
 	if err := l.proclaim(ctx, value); err != nil {
 		return l.b.wrap("proclaim", l.c.key, err)

@@ -31,10 +31,10 @@ const (
 	// DefaultRoot is the node below which the elections stand when WithRoot is not given.
 	DefaultRoot = "/hustings"
 
-	// MaxValueSize is the largest value that Campaign and Proclaim take, in bytes. It leaves room for the
+	// MaxValueLen is the largest value that Campaign and Proclaim take, in bytes. It leaves room for the
 	// rest of a request below the server's bound (jute.maxbuffer, 1 MiB by default), beyond which the
 	// server answers nothing and drops the connection, and with it everybody else's requests.
-	MaxValueSize = 1000 << 10
+	MaxValueLen = 1000 << 10
 )
 
 // Option changes what New makes. The zero Option does nothing.
@@ -144,8 +144,8 @@ func validateRoot(root string) error {
 }
 
 func validateValue(value []byte) error {
-	if len(value) > MaxValueSize {
-		return retry.Permanent(fmt.Errorf("the value has %d bytes, and at most %d are allowed", len(value), MaxValueSize))
+	if len(value) > MaxValueLen {
+		return retry.Permanent(fmt.Errorf("the value has %d bytes, and at most %d are allowed", len(value), MaxValueLen))
 	}
 	return nil
 }
