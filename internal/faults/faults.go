@@ -21,6 +21,10 @@ type Harness struct {
 	// Unordered says that candidates do not win in the order in which they came: a key that was taken from
 	// a leader may go to anybody, the same leader included.
 	Unordered bool
+	// Local says that the store is the candidates' own machine: no server and no network can fail, and what
+	// a leader holds stays with its process for as long as that lives, stopped or not. Of the Server only
+	// Endpoint is asked, and Revoke is not called.
+	Local bool
 	// Start starts a server of the store that ends with the test.
 	Start func(t testing.TB) Server
 	// Records lists what stands in the store for key, the leader's record first: one name a candidate.
@@ -44,7 +48,7 @@ type Server interface {
 // Run plays every failure, each on a server of its own.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	for name, play := range map[string]func(*scene){
+	plays := map[string]func(*scene){
 		"the leader is killed":                             leaderKilled,
 		"the leader is stopped for three TTLs":             leaderStopped,
 		"the network is cut both ways":                     cut((*servers.Proxy).Cut),
@@ -58,7 +62,11 @@ func Run(t *testing.T, h Harness) {
 		"an operator revokes the leader's session":         operator(h.Revoke, 0),
 		"an operator revokes a waiting session":            operator(h.Revoke, 1),
 		"all leave one after the other and leave no trace": allLeave,
-	} {
+	}
+	if h.Local {
+		plays = localPlays(h)
+	}
+	for name, play := range plays {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := &scene{T: t, h: h, server: h.Start(t), register: NewRegister(t)}
