@@ -43,7 +43,7 @@ lint: ## check formatting, lint, that go.mod is tidy, and that other systems can
 	@linter="$(linter)"; failed=0; \
 	$(for_modules); do \
 		echo "lint $$module"; \
-		(cd "$$module" && "$$linter" run ./...) || failed=1; \
+		(cd "$$module" && "$$linter" run --allow-parallel-runners ./...) || failed=1; \
 		go mod tidy -C "$$module" -diff || failed=1; \
 		for system in darwin windows; do \
 			(cd "$$module" && export GOOS=$$system && go list ./... | sed '\|/internal/|d' | xargs -r go build) || \
