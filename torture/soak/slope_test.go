@@ -65,6 +65,17 @@ func trendOf(samples []sample, of func(sample) float64) trend {
 	}
 }
 
+// fifths returns the mean heap of each fifth of the samples: a line cannot tell a step from a slope.
+func fifths(samples []sample) (means [5]float64) {
+	for i := range means {
+		part := samples[i*len(samples)/5 : (i+1)*len(samples)/5]
+		for _, s := range part {
+			means[i] += s.heap / float64(len(part))
+		}
+	}
+	return means
+}
+
 // grows reports whether the rise is more than may be, and more than chance explains.
 func (t trend) grows(allowed float64) bool { return t.Rise > allowed && t.PerHour > 3*t.Error }
 

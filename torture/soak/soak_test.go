@@ -60,6 +60,7 @@ func TestSoak(t *testing.T) {
 	cancel()
 	candidates.Wait()
 
+	t.Logf("heap after collection in each fifth of the run, bytes: %.0f", fifths(samples))
 	samples = samples[len(samples)/5:]
 	t.Logf("%v with %d candidates of %d elections: %d terms, %d candidates left and came back, %d resigned, %d sessions revoked, %d errors",
 		length, keys*sessions, keys, sum.terms.Load(), sum.left.Load(), sum.resigned.Load(), sum.revoked.Load(), sum.errors.Load())
