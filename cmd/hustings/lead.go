@@ -39,6 +39,9 @@ type watch struct {
 
 // lead runs the command in a term. It returns when nothing of the command is left.
 func (r *runner) lead(ctx context.Context, term *election.Term) error {
+	if r.giveUp != nil && !r.giveUp.Stop() && context.Cause(ctx) != nil {
+		return nil // it has just given up
+	}
 	ttl := r.store.TTL()
 	w := &watch{
 		runner: r, term: term,

@@ -16,7 +16,7 @@ import (
 const (
 	codeOK     = 0
 	codeNo     = 1   // status: nobody leads; doctor: something is wrong; resign: nothing was found to resign
-	codeLost   = 124 // run --once: the leadership ended before the command did
+	codeLost   = 124 // run: the leadership ended before the command did (--once), or was not won in time (--wait)
 	codeFailed = 125 // hustings could not do what was asked, or was asked for something it does not know
 	codeSignal = 128 // plus the signal that ended hustings
 )
@@ -86,7 +86,7 @@ EXIT CODES
   The command's own where it ran to its end; 128+N when signal N killed it.
   0     done; status: somebody leads
   1     status: nobody leads; doctor: something is wrong; resign: there was nothing to resign
-  124   run --once: the leadership ended before the command did
+  124   run --once: the leadership ended before the command did; run --wait: it was not won in time
   125   hustings failed, or does not understand its arguments
   126   the command was found, but cannot be run
   127   the command was not found

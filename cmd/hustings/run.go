@@ -29,8 +29,11 @@ const defaultGrace = 10 * time.Second
 // narratePause is how long a candidate must have waited for that to be told.
 const narratePause = 100 * time.Millisecond
 
-// errOnce ends a campaign that was for one term.
-var errOnce = errors.New("the one term is over")
+// Why a campaign was left by itself.
+var (
+	errOnce   = errors.New("the one term is over")
+	errWaited = errors.New("somebody else led for as long as was to be waited")
+)
 
 // runner is `hustings run`.
 type runner struct {
@@ -39,12 +42,14 @@ type runner struct {
 	value string
 	args  []string
 	once  bool
+	wait  time.Duration // 0: for ever
 	grace time.Duration
 
 	url      *backendurl.URL
 	log      *slog.Logger
 	signals  chan os.Signal
 	leave    context.CancelCauseFunc // ends the campaign
+	giveUp   *time.Timer             // leaves when nothing was won for so long; nil without wait
 	ended    *keeper.Result          // what the command that ended the campaign came to
 	store    *backendurl.Store
 	election *election.Election[string]
@@ -75,8 +80,8 @@ SIGNALS
   INT, TERM, HUP, QUIT   passed to COMMAND's process group; the key is given up when COMMAND has ended. It is
                          killed after --grace, or at the second such signal. Without COMMAND, run leaves at once.
   USR1, USR2, WINCH      passed on, when there is somebody to pass them to`,
-		Example: `  # a job of cron, on all machines, that runs on one
-  hustings run nightly --value "$(hostname)" -- /usr/local/bin/backup
+		Example: `  # a job of cron, on all machines, that runs on one; it holds the key for longer than the clocks differ
+  hustings run nightly --wait 10s -- sh -c 'backup; sleep 60'
 
   # a service with one active instance, on etcd
   hustings run billing --backend etcd://etcd1,etcd2,etcd3?ttl=10s -- billing-server --port 80
@@ -100,6 +105,7 @@ SIGNALS
 	}
 	cmd.Flags().StringVar(&r.value, "value", host, "what to announce as leader")
 	cmd.Flags().BoolVar(&r.once, "once", false, "leave after one term, however it ended")
+	cmd.Flags().DurationVar(&r.wait, "wait", 0, "how `long` to wait for the first term, and then leave (default: for ever)")
 	cmd.Flags().DurationVar(&r.grace, "grace", defaultGrace, "how `long` COMMAND has from SIGTERM to SIGKILL, where the lease lasts that long")
 	return cmd
 }
@@ -118,11 +124,15 @@ func (r *runner) run(ctx context.Context) error {
 	defer r.leave(nil)
 	r.catch()
 	defer signal.Stop(r.signals)
+	if r.wait > 0 {
+		r.giveUp = time.AfterFunc(r.wait, func() { r.leave(errWaited) })
+		defer r.giveUp.Stop()
+	}
 	stop := r.heed(ctx) // until there is a command
 	store, err := r.app.open(ctx, u, r.log)
 	stop()
 	if err != nil {
-		return interrupted(ctx, err)
+		return r.left(ctx, err)
 	}
 	defer func() {
 		if err := store.Close(); err != nil {
@@ -171,7 +181,18 @@ func (r *runner) campaign(ctx context.Context) error {
 		return result(*r.ended)
 	case errors.As(err, &failed):
 		return err
-	case errors.Is(context.Cause(ctx), errOnce):
+	default:
+		return r.left(ctx, err)
+	}
+}
+
+// left is err, or, where it was us who left, the exit code that says so.
+func (r *runner) left(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errOnce):
+		return &exit{code: codeLost}
+	case errors.Is(cause, errWaited):
+		r.log.InfoContext(ctx, "somebody else leads: nothing is run", slog.String("key", r.key))
 		return &exit{code: codeLost}
 	default:
 		return interrupted(ctx, err)

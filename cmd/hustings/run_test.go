@@ -24,7 +24,7 @@ const stay = `echo pid $$; exec sleep 1000`
 
 // stores are those that commands are tested on: one whose leases run out, and one without a server.
 func stores(t *testing.T) map[string]string {
-	return map[string]string{"etcd": etcdURL(t, "ttl=2s")}
+	return map[string]string{"etcd": etcdURL(t, "ttl=2s"), "file": "file://" + t.TempDir() + "?ttl=2s"}
 }
 
 // onStores runs a test on each.
@@ -147,6 +147,21 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 				t.Errorf("%v: a command ran", sig)
 			}
 		}
+	})
+}
+
+// TestWait gives up waiting, and nothing else.
+func TestWait(t *testing.T) {
+	onStores(t, func(t *testing.T, p *person) {
+		first := p.start("run", "k", "--wait", "1s", "--", "sh", "-c", stay)
+		first.leads()
+		second := p.start("run", "k", "--wait", "1500ms", "--", "sh", "-c", stay)
+		second.mustExit(codeLost)
+		if second.stdout.String() != "" {
+			t.Error("its command ran")
+		}
+		first.signal(unix.SIGTERM) // it outlived its own --wait, because it led
+		first.mustExit(143)
 	})
 }
 

@@ -15,7 +15,11 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/backendurl"
+	"github.com/hustings-go/hustings/backend/consul/consulurl"
 	"github.com/hustings-go/hustings/backend/etcd/etcdurl"
+	"github.com/hustings-go/hustings/backend/file/fileurl"
+	"github.com/hustings-go/hustings/backend/rediskv/redisurl"
+	"github.com/hustings-go/hustings/backend/zookeeper/zookeeperurl"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -27,7 +31,11 @@ const (
 // openers are the stores that the command knows.
 func openers() []backendurl.Opener {
 	return []backendurl.Opener{
+		fileurl.Opener(),
 		etcdurl.Opener(),
+		consulurl.Opener(),
+		zookeeperurl.Opener(),
+		redisurl.Opener(),
 	}
 }
 

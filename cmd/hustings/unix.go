@@ -19,7 +19,7 @@ func otherRole(args []string) (code int, ok bool) {
 
 // systemCommands are those that need process groups, signals and Unix sockets.
 func (a *app) systemCommands() []*cobra.Command {
-	return []*cobra.Command{a.runCommand(), a.resignCommand()}
+	return []*cobra.Command{a.runCommand(), a.resignCommand(), a.demoCommand(), a.candidateCommand()}
 }
 
 // onTerminal reports whether standard input is a terminal that is ours to hand on.

@@ -65,7 +65,7 @@ type Keeper struct {
 
 // Start runs the command, until deadline at the latest. Its standard streams are this process's own.
 func Start(c Command, deadline time.Time) (*Keeper, error) {
-	self, err := executable()
+	self, err := Executable()
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,8 @@ func now() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// executable is this program, also when its file has been replaced by a newer one.
-func executable() (string, error) { return "/proc/self/exe", nil }
+// Executable is this program, also when its file has been replaced by a newer one.
+func Executable() (string, error) { return "/proc/self/exe", nil }
 
 // attributes has the kernel kill the command when its keeper is killed.
 func attributes() *syscall.SysProcAttr {

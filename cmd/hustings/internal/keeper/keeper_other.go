@@ -11,7 +11,8 @@ import (
 // now reads the wall clock: the only one here that processes share and that goes on while the machine sleeps.
 func now() time.Duration { return time.Duration(time.Now().UnixNano()) }
 
-func executable() (string, error) { return os.Executable() }
+// Executable is this program, to be started once more.
+func Executable() (string, error) { return os.Executable() }
 
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
