@@ -143,7 +143,14 @@ func (b *Backend) renewal(ctx context.Context, s *session) *flight {
 	if s.renewing == nil {
 		s.attempted = backend.Now()
 	}
-	return b.board(ctx, &s.renewing, func(ctx context.Context) error { return b.keepAlive(ctx, s) })
+	return b.board(ctx, &s.renewing, func(ctx context.Context) error {
+		// A keep-alive that hangs must cost those who share it one attempt, and not the term: it is given
+		// up within a tenth of the TTL, the time that an election gives an attempt, so that the next
+		// attempt is another request.
+		ctx, cancel := context.WithTimeout(ctx, min(b.ttl/10, maxRequest))
+		defer cancel()
+		return b.keepAlive(ctx, s)
+	})
 }
 
 // keepAlive renews the lease of s once, unless something stands on it that must not be kept alive and

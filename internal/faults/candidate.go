@@ -99,11 +99,10 @@ func (w *worker) work(ctx context.Context, term *election.Term) {
 	for {
 		before := time.Now()
 		ok := term.Valid()
-		now := time.Now()
 		if gap := before.Sub(last); gap > w.ttl {
 			say("woke valid=%v after=%v", ok, gap)
 		}
-		last = now
+		last = before // and not later: a stop in between would hide its length
 		if ok {
 			valid = before // it was true at some time after this
 			select {
