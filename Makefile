@@ -26,9 +26,10 @@ linter = $$(cd tools/golangci-lint && GOWORK=off GOFLAGS=-mod=readonly go tool -
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# One package at a time: each runs real servers with real deadlines, which two at once would starve.
 .PHONY: test
 test: servers ## run all tests under the race detector (PKG=./election/... for some, TIMEOUT=15m)
-	packages="$(or $(strip $(PKG)),$(packages))"; go test -race -timeout $(strip $(TIMEOUT)) $$packages
+	packages="$(or $(strip $(PKG)),$(packages))"; go test -race -p 1 -timeout $(strip $(TIMEOUT)) $$packages
 
 .PHONY: servers
 servers: ## build the servers that tests start, unless they are there already
