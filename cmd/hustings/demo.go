@@ -186,12 +186,13 @@ func (s *show) scene(ctx context.Context, what string) *actor {
 	return s.leader
 }
 
-// elected waits for another leader than last, and notes how long it took.
+// elected waits for the next leader after last, and notes how long it took. It may be the same again, when that one
+// still lives.
 func (s *show) elected(ctx context.Context, when string, last *actor) error {
 	if last == s.leader {
 		s.leader = nil
 	}
-	if err := s.until(ctx, "a leader "+when, func() bool { return s.leader != nil && s.leader != last }); err != nil {
+	if err := s.until(ctx, "a leader "+when, func() bool { return s.leader != nil }); err != nil {
 		return err
 	}
 	if last != nil {
@@ -212,7 +213,7 @@ func (s *show) rest(ctx context.Context, d time.Duration) {
 func (s *show) until(ctx context.Context, what string, so func() bool) error {
 	patience := demoPatience*s.url.TTL() + 10*demoScene
 	if !s.listen(ctx, patience, so) {
-		return fmt.Errorf("demo: waited %v for %s (%w)", patience, what, context.Cause(ctx))
+		return fmt.Errorf("demo: waited in vain for %s, for at most %v", what, patience)
 	}
 	return nil
 }

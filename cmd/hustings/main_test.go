@@ -110,6 +110,7 @@ func (p *person) start(args ...string) *session {
 func begin(t testing.TB, cmd *exec.Cmd) *session {
 	t.Helper()
 	s := &session{t: t, cmd: cmd, exited: make(chan struct{})}
+	cmd.WaitDelay = time.Second // what outlives hustings may keep its output open
 	if cmd.Stdout == nil {
 		cmd.Stdout = &s.stdout
 	}

@@ -214,7 +214,9 @@ func TestNothingSurvives(t *testing.T) {
 					}
 				})
 				t.Run("hustings is killed", func(t *testing.T) {
-					s := p.start("run", "k", "--", "sh", "-c", script+"; sleep 1000")
+					// Long before the deadline, and under a key of its own, which stays taken.
+					key := strings.NewReplacer(" ", "-", ",", "").Replace(name)
+					s := p.start("run", key, "--ttl", "1h", "--", "sh", "-c", script+"; sleep 1000")
 					pid := s.leads()
 					s.signal(unix.SIGKILL)
 					s.mustExit(137)
