@@ -90,6 +90,11 @@ func TestForeignFiles(t *testing.T) {
 			must(t, os.Mkdir(filepath.Join(dir, "key"), 0o700))
 			must(t, os.Symlink(filepath.Join(elsewhere, "target"), filepath.Join(dir, "key", "lock")))
 		}},
+		{"the lock is a link to a lock", func(t testing.TB, dir, _ string) {
+			resign(t, win(t, open(t, dir), "other", "x"))
+			must(t, os.Mkdir(filepath.Join(dir, "key"), 0o700))
+			must(t, os.Symlink(filepath.Join(dir, "other", "lock"), filepath.Join(dir, "key", "lock")))
+		}},
 		{"the lock is a folder", func(t testing.TB, dir, _ string) { must(t, os.MkdirAll(filepath.Join(dir, "key", "lock"), 0o700)) }},
 		{"the lock is a pipe", func(t testing.TB, dir, _ string) {
 			must(t, os.Mkdir(filepath.Join(dir, "key"), 0o700))
@@ -107,6 +112,19 @@ func TestForeignFiles(t *testing.T) {
 				t.Errorf("elsewhere there is %q now", left)
 			}
 		})
+	}
+}
+
+// An observer does not wait for a pipe to be written to.
+func TestPipeInPlaceOfARecord(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "key"), 0o700))
+	must(t, unix.Mkfifo(filepath.Join(dir, "key", "term-0000000000000000001"), 0o600))
+	for _, err := range open(t, dir).Observe(within(t), "key") {
+		if !retry.IsPermanent(err) {
+			t.Errorf("Observe: %v, want a permanent error", err)
+		}
 	}
 }
 

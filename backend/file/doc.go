@@ -26,9 +26,10 @@
 // and FreeBSD. It is of the descriptor, not of the process: two Backends of one process exclude each
 // other, and children do not inherit it, because the descriptor closes on exec. (A child that is forked without exec, as
 // C libraries may, would share it.) The first to lock the file after it was freed leads; there is no order.
-// util-linux's "flock --fcntl folder/key/lock command", from 2.41 on, takes the same lock, and so does
-// everything that locks the whole file that way: it keeps our candidates out, and they it, but it takes no token and
-// observers see nobody.
+//
+// On Linux any other program that takes an F_OFD_SETLK lock on the whole file keeps our candidates out, and
+// they it; it takes no token, and observers see nobody. flock(1) without further options takes a lock of
+// another kind there, and is not noticed.
 //
 // # Tokens
 //

@@ -55,6 +55,12 @@ var (
 		return r.Token, r.value, err
 	}
 	Reencode  = func(data []byte) ([]byte, error) { r, _ := decode(data); return r.encode() }
+	WithValue = func(data []byte, value string) ([]byte, error) {
+		r, err := decode(data)
+		r.value = []byte(value)
+		data, _ = r.encode()
+		return data, err
+	}
 	NextToken = next
 	TokenOf   = tokenOf
 )

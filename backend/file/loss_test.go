@@ -68,6 +68,11 @@ func TestLeaderLosesItsFiles(t *testing.T) {
 			data := readRecord(t, dir, key)
 			must(t, os.WriteFile(recordPath(t, dir, key), []byte(strings.Replace(string(data), "leader", "leadeR", 1)), 0o600))
 		}, false},
+		{"the record is replaced by a whole one", func(t testing.TB, dir, key string) {
+			data, err := file.WithValue(readRecord(t, dir, key), "usurper")
+			must(t, err)
+			must(t, os.WriteFile(recordPath(t, dir, key), data, 0o600))
+		}, false},
 		{"the key's folder is removed", func(t testing.TB, dir, key string) { must(t, os.RemoveAll(filepath.Join(dir, key))) }, true},
 		{"the key's folder is moved", func(t testing.TB, dir, key string) {
 			must(t, os.Rename(filepath.Join(dir, key), filepath.Join(dir, key+".away")))

@@ -42,11 +42,12 @@ func unlock(f *os.File) error {
 	return fcntl(f, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
 }
 
-// held reports whether the term of token is held by anybody but f itself.
+// held reports whether the term of token is held by anybody but f itself. A lock to the end of the file is that
+// of some other program, which has locked the key and is no term.
 func held(f *os.File, token uint64) (bool, error) {
 	lock := byteLock(token)
 	err := fcntl(f, unix.F_OFD_GETLK, lock)
-	return err == nil && lock.Type != unix.F_UNLCK, err
+	return err == nil && lock.Type != unix.F_UNLCK && lock.Len != 0, err
 }
 
 func fcntl(f *os.File, cmd int, lock *unix.Flock_t) error {
