@@ -92,6 +92,6 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "a leftover's session is renewed for ever", dir: "backend/etcd", run: etcdTests, file: "backend/etcd/session.go",
-		old: "err != nil && now.Since(c.since) >= ttl {", new: "err != nil && now.Since(c.since) < 0 {",
+		old: "err != nil && now.Since(c.since) >= ttl {", new: "err != nil && now.Since(c.since) >= 1000*ttl {",
 	},
 }
