@@ -47,7 +47,7 @@ lint: ## check formatting, lint, that go.mod is tidy, and that other systems can
 		(cd "$$module" && "$$linter" run --allow-parallel-runners ./...) || failed=1; \
 		go mod tidy -C "$$module" -diff || failed=1; \
 		for system in darwin windows; do \
-			(cd "$$module" && export GOOS=$$system && go list ./... | sed '\|/internal/|d' | xargs -r go build) || \
+			(cd "$$module" && export GOOS=$$system && go list ./... | sed '\|/internal/|d' | xargs -r go build -o /dev/null) || \
 				{ echo "does not build for $$system"; failed=1; }; \
 		done; \
 	done; \

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -350,7 +351,7 @@ func TestWhatObserveMakesOfAStoresAnswers(t *testing.T) {
 		{"trouble in between", [][]any{{uint64(3), errTest}, {uint64(3), uint64(4)}, {retry.Permanent(errTest)}}, "3 3! 3 4 4! 4!"},
 		{"an old record after a reconnection", [][]any{{uint64(3), uint64(0), errTest}, {uint64(2), uint64(5), retry.Permanent(errTest)}}, "3 0 0! 5 5!"},
 		{"closed", [][]any{{uint64(3), backend.ErrClosed}}, "3 3!"},
-		{"refused for good", [][]any{{denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}, {denied}}, ""},
+		{"refused for good", slices.Repeat([][]any{{denied}}, 1000), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
