@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
 // maxRequest bounds each single request to Consul, where a third of the TTL does not bound it lower. A
@@ -44,7 +45,7 @@ type Backend struct {
 	calls    map[*call]struct{}
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 	current  *session              // the one that new candidacies join, or nil
-	opening  *flight               // the request that makes the next one
+	opening  *flight.Slot          // the request that makes the next one
 	sessions map[*session]struct{} // all that may still hold keys in the store
 }
 
@@ -83,7 +84,8 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 	}
 	b.bound = min(b.ttl/3, maxRequest)
 	b.block = min(b.ttl, maxBlock)
-	b.renewing = min(b.ttl/10, maxRequest)
+	b.renewing = flight.Attempt(b.ttl, maxRequest)
+	b.opening = flight.New(b.open, 0, ended)
 	return b, nil
 }
 

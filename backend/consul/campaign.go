@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -108,8 +109,8 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value []byte) error {
 	if err := b.join(ctx, c); err != nil {
 		return err
 	}
-	w := &waiter{b: b, c: c, value: value, pulse: newPulse(b, c.session), window: firstWindow}
-	defer w.pulse.stop()
+	w := &waiter{b: b, c: c, value: value, pulse: b.pulse(c.session), window: firstWindow}
+	defer w.pulse.Stop()
 	err := w.run(ctx)
 	if !errors.Is(err, errSessionLost) || w.waited {
 		return err
@@ -121,8 +122,8 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value []byte) error {
 	if err := b.join(ctx, c); err != nil {
 		return err
 	}
-	again := &waiter{b: b, c: c, value: value, pulse: newPulse(b, c.session), window: firstWindow}
-	defer again.pulse.stop()
+	again := &waiter{b: b, c: c, value: value, pulse: b.pulse(c.session), window: firstWindow}
+	defer again.pulse.Stop()
 	return again.run(ctx)
 }
 
@@ -143,7 +144,7 @@ type waiter struct {
 	b      *Backend
 	c      *candidacy
 	value  []byte
-	pulse  *pulse
+	pulse  *flight.Pulse
 	window time.Duration
 	waited bool // for longer than the first look
 }
@@ -231,10 +232,10 @@ func (w *waiter) look(ctx context.Context, index uint64, wait time.Duration) (vi
 				return view{}, ended(ctx)
 			}
 			return a.view, a.err
-		case <-w.pulse.due():
-			w.pulse.send(ctx)
-		case <-w.pulse.answered():
-			if err := w.pulse.check(); err != nil {
+		case <-w.pulse.Due():
+			w.pulse.Send(ctx)
+		case <-w.pulse.Answered():
+			if err := w.pulse.Check(); err != nil {
 				return view{}, err
 			}
 		case <-w.c.session.lost:

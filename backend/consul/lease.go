@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
 // Lease is one term of one key: the key and its sibling, locked by the session since one transaction. See
@@ -42,14 +43,14 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	}
 	b, c, s := l.b, l.c, l.c.session
 	b.mu.Lock()
-	var air *flight
+	var air *flight.Flight
 	if s.grant.Sent.Since(c.grant.Sent) <= 0 || !s.fresh(backend.Now()) {
-		air = b.renewal(ctx, s)
+		air = s.renewing.Board(ctx)
 	}
 	b.mu.Unlock()
 	var renewed error
 	if air != nil {
-		renewed = b.await(ctx, &s.renewing, air)
+		renewed = air.Await(ctx)
 	}
 	if renewed != nil && !errors.Is(renewed, errSessionLost) {
 		return backend.Grant{}, renewed

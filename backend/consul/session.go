@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
 // session is one session in Consul, which holds the keys of all candidacies of the Backend. It has no
@@ -15,8 +16,7 @@ type session struct {
 	id string
 
 	grant     backend.Grant // the latest promise
-	attempted backend.Instant
-	renewing  *flight // the renewal in the air
+	renewing  *flight.Slot  // renewals
 	members   map[*candidacy]struct{}
 	leftovers map[*candidacy]struct{}
 	spent     bool          // a write of unknown fate may still arrive: takes no new candidacies
@@ -50,9 +50,9 @@ func (b *Backend) join(ctx context.Context, c *candidacy) error {
 		b.prune()
 		s := b.current
 		if s == nil {
-			f := b.board(ctx, &b.opening, b.open)
+			f := b.opening.Board(ctx)
 			b.mu.Unlock()
-			if err := b.await(ctx, &b.opening, f); err != nil {
+			if err := f.Await(ctx); err != nil {
 				return err
 			}
 			continue
@@ -63,9 +63,9 @@ func (b *Backend) join(ctx context.Context, c *candidacy) error {
 			b.mu.Unlock()
 			return nil
 		}
-		f := b.renewal(ctx, s)
+		f := s.renewing.Board(ctx)
 		b.mu.Unlock()
-		err := b.await(ctx, &s.renewing, f)
+		err := f.Await(ctx)
 		if err == nil {
 			return nil
 		}
@@ -106,11 +106,11 @@ func (b *Backend) open(ctx context.Context) error {
 	s := &session{
 		id:        id,
 		grant:     backend.Grant{Sent: sent, TTL: b.ttl},
-		attempted: sent,
 		members:   make(map[*candidacy]struct{}),
 		leftovers: make(map[*candidacy]struct{}),
 		lost:      make(chan struct{}),
 	}
+	s.renewing = flight.New(func(ctx context.Context) error { return b.keepAlive(ctx, s) }, b.renewing, ended)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = s
@@ -118,14 +118,13 @@ func (b *Backend) open(ctx context.Context) error {
 	return nil
 }
 
-// renewal joins the renewal of s in the air, or sends one. b.mu must be held.
-func (b *Backend) renewal(ctx context.Context, s *session) *flight {
-	if s.renewing == nil {
-		s.attempted = backend.Now()
-	}
-	return b.board(ctx, &s.renewing, func(ctx context.Context) error {
-		return within(ctx, b.renewing, func(ctx context.Context) error { return b.keepAlive(ctx, s) })
-	})
+// pulse keeps s alive for one candidate that waits.
+func (b *Backend) pulse(s *session) *flight.Pulse {
+	return flight.NewPulse(s.renewing, func() (backend.Grant, bool) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return s.grant, s.over
+	}, classify)
 }
 
 // keepAlive renews s once, unless it holds something that must not be kept alive and could not be given

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
 // maxRequest bounds each single request to etcd, where a third of the TTL does not bound it lower.
@@ -33,7 +34,7 @@ type Backend struct {
 	calls    map[*call]struct{}
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 	current  *session              // the one that new candidacies join, or nil
-	opening  *flight               // the request that makes the next one
+	opening  *flight.Slot          // the request that makes the next one
 	sessions map[*session]struct{} // all that may still have records in the store
 }
 
@@ -63,6 +64,7 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)
+	b.opening = flight.New(b.open, 0, ended)
 	return b, nil
 }
 

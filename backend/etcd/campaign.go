@@ -262,8 +262,8 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 	}
 	silence := time.NewTimer(b.ttl)
 	defer silence.Stop()
-	pulse := newPulse(b, s)
-	defer pulse.stop()
+	pulse := b.pulse(s)
+	defer pulse.Stop()
 	for {
 		select {
 		case resp, ok := <-predecessor:
@@ -285,10 +285,10 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 			if again || deleted(resp) {
 				return w.look(ctx)
 			}
-		case <-pulse.due():
-			pulse.send(ctx)
-		case <-pulse.answered():
-			if err := pulse.check(); err != nil {
+		case <-pulse.Due():
+			pulse.Send(ctx)
+		case <-pulse.Answered():
+			if err := pulse.Check(); err != nil {
 				return place{}, err
 			}
 		case <-s.lost:

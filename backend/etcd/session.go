@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
 // session is one lease in etcd, to which the records of all candidacies of the Backend are attached.
@@ -25,8 +26,7 @@ type session struct {
 	orphan *concurrency.Session
 
 	grant     backend.Grant // the latest promise for the lease
-	attempted backend.Instant
-	renewing  *flight // the keep-alive in the air
+	renewing  *flight.Slot  // keep-alives
 	members   map[*candidacy]struct{}
 	leftovers map[*candidacy]struct{}
 	spent     bool          // a write of unknown fate may still arrive: takes no new candidacies
@@ -60,9 +60,9 @@ func (b *Backend) join(ctx context.Context, c *candidacy) error {
 		b.prune()
 		s := b.current
 		if s == nil {
-			f := b.board(ctx, &b.opening, b.open)
+			f := b.opening.Board(ctx)
 			b.mu.Unlock()
-			if err := b.await(ctx, &b.opening, f); err != nil {
+			if err := f.Await(ctx); err != nil {
 				return err
 			}
 			continue
@@ -73,9 +73,9 @@ func (b *Backend) join(ctx context.Context, c *candidacy) error {
 			b.mu.Unlock()
 			return nil
 		}
-		f := b.renewal(ctx, s)
+		f := s.renewing.Board(ctx)
 		b.mu.Unlock()
-		err := b.await(ctx, &s.renewing, f)
+		err := f.Await(ctx)
 		if err == nil {
 			return nil
 		}
@@ -126,11 +126,12 @@ func (b *Backend) open(ctx context.Context) error {
 		id:        resp.ID,
 		orphan:    orphan,
 		grant:     backend.Grant{Sent: sent, TTL: time.Duration(resp.TTL) * time.Second},
-		attempted: sent,
 		members:   make(map[*candidacy]struct{}),
 		leftovers: make(map[*candidacy]struct{}),
 		lost:      make(chan struct{}),
 	}
+	keepAlive := func(ctx context.Context) error { return b.keepAlive(ctx, s) }
+	s.renewing = flight.New(keepAlive, flight.Attempt(b.ttl, maxRequest), ended)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = s
@@ -138,19 +139,13 @@ func (b *Backend) open(ctx context.Context) error {
 	return nil
 }
 
-// renewal joins the keep-alive of s in the air, or sends one. b.mu must be held.
-func (b *Backend) renewal(ctx context.Context, s *session) *flight {
-	if s.renewing == nil {
-		s.attempted = backend.Now()
-	}
-	return b.board(ctx, &s.renewing, func(ctx context.Context) error {
-		// A keep-alive that hangs must cost those who share it one attempt, and not the term: it is given
-		// up within a tenth of the TTL, the time that an election gives an attempt, so that the next
-		// attempt is another request.
-		ctx, cancel := context.WithTimeout(ctx, min(b.ttl/10, maxRequest))
-		defer cancel()
-		return b.keepAlive(ctx, s)
-	})
+// pulse keeps s alive for one candidate that waits.
+func (b *Backend) pulse(s *session) *flight.Pulse {
+	return flight.NewPulse(s.renewing, func() (backend.Grant, bool) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return s.grant, s.over
+	}, b.classify)
 }
 
 // keepAlive renews the lease of s once, unless something stands on it that must not be kept alive and

@@ -10,6 +10,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
 // maxRequest bounds each single request to ZooKeeper, where a third of the TTL does not bound it lower.
@@ -38,7 +39,7 @@ type Backend struct {
 	calls    map[*call]struct{}
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 	current  *session              // the one that new candidacies join, or nil
-	opening  *flight               // what makes the next one
+	opening  *flight.Slot          // what makes the next one
 	sessions map[*session]struct{} // all whose client still runs
 }
 
@@ -72,6 +73,7 @@ func New(servers []string, opts ...Option) (*Backend, error) {
 	}
 	b.servers = zk.FormatServers(b.servers)
 	b.bound = min(b.ttl/3, maxRequest)
+	b.opening = flight.New(b.open, 0, ended)
 	return b, nil
 }
 

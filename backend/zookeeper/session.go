@@ -58,9 +58,9 @@ func (b *Backend) attend(ctx context.Context) (*session, error) {
 			b.mu.Unlock()
 			return s, nil
 		}
-		f := b.board(ctx, &b.opening, b.open)
+		f := b.opening.Board(ctx)
 		b.mu.Unlock()
-		if err := b.await(ctx, &b.opening, f); err != nil {
+		if err := f.Await(ctx); err != nil {
 			return nil, err
 		}
 	}
