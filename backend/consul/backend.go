@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -38,11 +39,11 @@ type Backend struct {
 	block     time.Duration // of each blocking query that waits for a change
 	renewing  time.Duration // of each renewal, with all that goes before it
 
+	calls calls.Open
+
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
 	mu       sync.Mutex
-	closed   bool
-	calls    map[*call]struct{}
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 	current  *session              // the one that new candidacies join, or nil
 	opening  *flight.Slot          // the request that makes the next one
@@ -64,7 +65,6 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 	b := &Backend{
 		client:   client,
 		ttl:      DefaultTTL,
-		calls:    make(map[*call]struct{}),
 		standing: make(map[string]*candidacy),
 		sessions: make(map[*session]struct{}),
 	}
@@ -85,7 +85,7 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 	b.bound = min(b.ttl/3, maxRequest)
 	b.block = min(b.ttl, maxBlock)
 	b.renewing = flight.Attempt(b.ttl, maxRequest)
-	b.opening = flight.New(b.open, 0, ended)
+	b.opening = flight.New(b.open, 0)
 	return b, nil
 }
 
@@ -98,31 +98,11 @@ func (b *Backend) TTL() time.Duration { return b.ttl }
 // which takes at most a few seconds, bounded by the requests' own bound; a session that could not be
 // destroyed expires. Close always returns nil, and may be called again. The client is left alone.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	again := b.closed
-	b.closed = true
-	var waiting []*call
-	for c := range b.calls {
-		c.cancel(backend.ErrClosed)
-		waiting = append(waiting, c)
-	}
-	b.mu.Unlock()
-	if again {
-		return nil
-	}
-	// A withdrawing Campaign takes a few requests at most, and then ends the session if it was the last
-	// on it. Whoever consumes an Observe may take longer than that, and is not waited for.
+	// A withdrawing Campaign takes a few requests at most, and then ends the session if it was the last on it.
 	patience := time.NewTimer(2*b.bound + grace)
 	defer patience.Stop()
-	for _, c := range waiting {
-		if !c.campaign {
-			continue
-		}
-		select {
-		case <-c.done:
-		case <-patience.C:
-			return nil
-		}
+	if !b.calls.Close(patience.C) {
+		return nil
 	}
 	b.mu.Lock()
 	open := make([]*session, 0, len(b.sessions))
@@ -136,31 +116,4 @@ func (b *Backend) Close() error {
 		b.settle(ctx, s)
 	}
 	return nil
-}
-
-// call is a blocking call under way, which Close ends.
-type call struct {
-	cancel   context.CancelCauseFunc
-	done     chan struct{}
-	campaign bool
-}
-
-// enter begins a call that Close ends with ErrClosed, which is then the context's cause. The caller must
-// call leave when it returns.
-func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, leave func(), _ error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, nil, backend.ErrClosed
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	c := &call{cancel: cancel, done: make(chan struct{}), campaign: campaign}
-	b.calls[c] = struct{}{}
-	return ctx, func() {
-		cancel(nil)
-		b.mu.Lock()
-		delete(b.calls, c)
-		b.mu.Unlock()
-		close(c.done)
-	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 	"github.com/hustings-go/hustings/retry"
 )
@@ -45,13 +46,13 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	if err := validateValue(value); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := b.enter(ctx, true)
+	ctx, leave, err := b.calls.Enter(ctx, true)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	c, err := b.reserve(key)
 	if err != nil {
@@ -66,7 +67,7 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	}
 	b.withdraw(context.WithoutCancel(ctx), c)
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	return nil, err
 }
@@ -229,7 +230,7 @@ func (w *waiter) look(ctx context.Context, index uint64, wait time.Duration) (vi
 		select {
 		case a := <-answers:
 			if a.err != nil && ctx.Err() != nil {
-				return view{}, ended(ctx)
+				return view{}, calls.Ended(ctx)
 			}
 			return a.view, a.err
 		case <-w.pulse.Due():
@@ -241,7 +242,7 @@ func (w *waiter) look(ctx context.Context, index uint64, wait time.Duration) (vi
 		case <-w.c.session.lost:
 			return view{}, errSessionLost
 		case <-ctx.Done():
-			return view{}, ended(ctx)
+			return view{}, calls.Ended(ctx)
 		}
 	}
 }
@@ -250,12 +251,12 @@ func (w *waiter) look(ctx context.Context, index uint64, wait time.Duration) (vi
 // already is the win: what it returns was read from the store when the write was done.
 func (w *waiter) acquire(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return calls.Ended(ctx)
 	}
 	b, c := w.b, w.c
 	// A write that is broken off may or may not have happened; so the caller's leaving does not break it
 	// off at once.
-	patient, cancel := lingering(ctx, grace)
+	patient, cancel := calls.Linger(ctx, grace)
 	defer cancel()
 	b.mu.Lock()
 	c.written = true
@@ -282,17 +283,4 @@ func (w *waiter) acquire(ctx context.Context) error {
 	}
 	c.token = term.ModifyIndex
 	return nil
-}
-
-// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
-func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(d, cancel)
-		context.AfterFunc(lasting, func() { timer.Stop() })
-	})
-	return lasting, func() {
-		stop()
-		cancel()
-	}
 }

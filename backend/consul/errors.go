@@ -1,7 +1,6 @@
 package consul
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -122,12 +121,4 @@ func containsAny(text string, parts ...string) bool {
 		}
 	}
 	return false
-}
-
-// ended is the error of a call whose context, made by enter, has ended: ErrClosed when Close ended it.
-func ended(ctx context.Context) error {
-	if errors.Is(context.Cause(ctx), backend.ErrClosed) {
-		return backend.ErrClosed
-	}
-	return ctx.Err()
 }

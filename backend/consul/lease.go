@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -132,7 +133,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 
 func (l *Lease) wait(ctx context.Context) error {
 	b, s := l.b, l.c.session
-	ctx, leave, err := b.enter(ctx, false)
+	ctx, leave, err := b.calls.Enter(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (l *Lease) wait(ctx context.Context) error {
 		now, err := b.watch(watching, l.c.key, last.index, b.block)
 		switch {
 		case ctx.Err() != nil:
-			return ended(ctx)
+			return calls.Ended(ctx)
 		case watching.Err() != nil:
 			if err := l.prove(ctx); err != nil {
 				return l.proved(ctx, err)
@@ -177,7 +178,7 @@ func (l *Lease) wait(ctx context.Context) error {
 // proved is the error of a proof in a call that Close ends.
 func (l *Lease) proved(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return calls.Ended(ctx)
 	}
 	return err
 }

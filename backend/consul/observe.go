@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is Consul's
@@ -25,12 +26,12 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 			yield(backend.Leader{}, err)
 			return
 		}
-		observing, leave, err := b.enter(ctx, false)
+		observing, leave, err := b.calls.Enter(ctx, false)
 		if err == nil {
 			defer leave()
 			o := &observer{b: b, key: key, yield: yield}
 			if err = o.run(observing); observing.Err() != nil && !errors.Is(err, errLeft) {
-				err = ended(observing)
+				err = calls.Ended(observing)
 			}
 		}
 		if !errors.Is(err, errLeft) && ctx.Err() == nil {

@@ -110,7 +110,7 @@ func (b *Backend) open(ctx context.Context) error {
 		leftovers: make(map[*candidacy]struct{}),
 		lost:      make(chan struct{}),
 	}
-	s.renewing = flight.New(func(ctx context.Context) error { return b.keepAlive(ctx, s) }, b.renewing, ended)
+	s.renewing = flight.New(func(ctx context.Context) error { return b.keepAlive(ctx, s) }, b.renewing)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = s
@@ -293,7 +293,7 @@ func (b *Backend) tidy(ctx context.Context, key string) error {
 // the session is spent. What cannot be destroyed within one bounded try is never renewed again, and expires.
 func (b *Backend) settle(ctx context.Context, s *session) {
 	b.mu.Lock()
-	idle := len(s.members) == 0 && (b.closed || s.spent) && !s.over
+	idle := len(s.members) == 0 && (b.calls.Closed() || s.spent) && !s.over
 	if idle && b.current == s {
 		b.current = nil
 	}

@@ -64,7 +64,7 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)
-	b.opening = flight.New(b.open, 0, ended)
+	b.opening = flight.New(b.open, 0)
 	return b, nil
 }
 

@@ -131,7 +131,7 @@ func (b *Backend) open(ctx context.Context) error {
 		lost:      make(chan struct{}),
 	}
 	keepAlive := func(ctx context.Context) error { return b.keepAlive(ctx, s) }
-	s.renewing = flight.New(keepAlive, flight.Attempt(b.ttl, maxRequest), ended)
+	s.renewing = flight.New(keepAlive, flight.Attempt(b.ttl, maxRequest))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = s

@@ -1,7 +1,6 @@
 package rediskv
 
 import (
-	"context"
 	"crypto/rand"
 	"sync"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 const (
@@ -35,11 +35,11 @@ type Backend struct {
 	holder  string        // the identity in the store: the name, if any, and a random part
 	bound   time.Duration // of each single request
 
+	calls calls.Open
+
 	// mu guards everything below and all fields of candidacies that change. It is never held across a
 	// request.
 	mu          sync.Mutex
-	closed      bool
-	calls       map[*call]struct{}
 	running     map[chan struct{}]struct{} // goroutines, each with what is closed at its end
 	standing    map[string]*candidacy      // who campaigns for a key, or holds it
 	candidacies uint64                     // how many there have been: the number of the latest
@@ -66,7 +66,6 @@ func New(client redis.UniversalClient, opts ...Option) (*Backend, error) {
 		client:   client,
 		scripts:  newScripts(),
 		ttl:      DefaultTTL,
-		calls:    make(map[*call]struct{}),
 		running:  make(map[chan struct{}]struct{}),
 		standing: make(map[string]*candidacy),
 		seen:     make(map[string]*history),
@@ -99,72 +98,18 @@ func (b *Backend) TTL() time.Duration { return b.ttl }
 // at most a few seconds, bounded by the requests' own bound. It always returns nil, and may be called
 // again. The client is left open.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	again := b.closed
-	b.closed = true
-	var waiting []<-chan struct{}
-	for c := range b.calls {
-		c.cancel(backend.ErrClosed)
-		// Whoever consumes an Observe may take its time, and is not waited for.
-		if c.campaign {
-			waiting = append(waiting, c.done)
-		}
-	}
-	b.mu.Unlock()
-	if again {
-		return nil
-	}
 	// A withdrawing Campaign takes two requests at most.
 	patience := time.NewTimer(2*b.bound + grace)
 	defer patience.Stop()
-	if !all(waiting, patience.C) {
+	if !b.calls.Close(patience.C) {
 		return nil
 	}
+	var waiting []<-chan struct{}
 	b.mu.Lock()
-	waiting = waiting[:0]
 	for done := range b.running {
 		waiting = append(waiting, done)
 	}
 	b.mu.Unlock()
-	all(waiting, patience.C)
+	calls.AllDone(waiting, patience.C)
 	return nil
-}
-
-// all waits until all of done are closed, and reports whether they were before enough.
-func all(done []<-chan struct{}, enough <-chan time.Time) bool {
-	for _, d := range done {
-		select {
-		case <-d:
-		case <-enough:
-			return false
-		}
-	}
-	return true
-}
-
-// call is a blocking call under way, which Close ends.
-type call struct {
-	cancel   context.CancelCauseFunc
-	done     chan struct{}
-	campaign bool
-}
-
-// enter begins a call that Close ends with ErrClosed, which is then the context's cause. The caller must
-// call leave when it returns.
-func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, leave func(), _ error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, nil, backend.ErrClosed
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	c := &call{cancel: cancel, done: make(chan struct{}), campaign: campaign}
-	b.calls[c] = struct{}{}
-	return ctx, func() {
-		cancel(nil)
-		b.mu.Lock()
-		delete(b.calls, c)
-		b.mu.Unlock()
-		close(c.done)
-	}, nil
 }

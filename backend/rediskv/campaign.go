@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 const (
@@ -62,13 +63,13 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*Lease, 
 	if err := validateValue(value); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := b.enter(ctx, true)
+	ctx, leave, err := b.calls.Enter(ctx, true)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	c, err := b.reserve(key)
 	if err != nil {
@@ -86,7 +87,7 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*Lease, 
 	// The caller has the error that led here. What could not be removed expires.
 	_ = b.remove(context.WithoutCancel(ctx), c)
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	return nil, err
 }
@@ -171,7 +172,7 @@ func (b *Backend) linger(ctx context.Context, e *ear, next time.Duration) error 
 		case <-e.broken():
 			return e.failure()
 		case <-ctx.Done():
-			return ended(ctx)
+			return calls.Ended(ctx)
 		}
 	}
 }
@@ -205,10 +206,10 @@ type attempt struct {
 // acquire tries once to take the key. An error may leave the fate of the try open; a win that comes to
 // light when the candidacy was given up already is undone.
 func (b *Backend) acquire(ctx context.Context, c *candidacy, value string) (attempt, error) {
-	patient, cancel := lingering(ctx, grace)
+	patient, cancel := calls.Linger(ctx, grace)
 	defer cancel()
 	if ctx.Err() != nil {
-		return attempt{}, ended(ctx)
+		return attempt{}, calls.Ended(ctx)
 	}
 	return ask(patient, b, func(ctx context.Context) (attempt, error) {
 		a, err := b.try(ctx, c, value)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // line is the one connection on which all that wait, lead or observe hear of events. It is there while
@@ -64,7 +66,7 @@ func (b *Backend) listen(ctx context.Context, key string) (*ear, error) {
 	case <-overdue.C:
 		err = fmt.Errorf("%w to a subscription within %v", errNoAnswer, b.bound)
 	case <-ctx.Done():
-		err = ended(ctx)
+		err = calls.Ended(ctx)
 	}
 	e.leave()
 	return nil, err

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Lease is one term of one key: the record that its candidacy wrote. See [backend.Lease] for the contract.
@@ -37,7 +38,7 @@ func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 
 func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	if ctx.Err() != nil {
-		return backend.Grant{}, ended(ctx)
+		return backend.Grant{}, calls.Ended(ctx)
 	}
 	if err := l.forfeit(ctx); err != nil {
 		return backend.Grant{}, err
@@ -46,7 +47,7 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	select {
 	case <-r.done:
 	case <-ctx.Done():
-		return backend.Grant{}, ended(ctx)
+		return backend.Grant{}, calls.Ended(ctx)
 	}
 	switch {
 	case r.err != nil:
@@ -80,7 +81,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 }
 
 func (l *Lease) wait(ctx context.Context) error {
-	ctx, leave, err := l.b.enter(ctx, false)
+	ctx, leave, err := l.b.calls.Enter(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (l *Lease) hear(ctx context.Context, e *ear) error {
 		case <-e.broken():
 			return e.failure()
 		case <-ctx.Done():
-			return ended(ctx)
+			return calls.Ended(ctx)
 		}
 	}
 }
@@ -155,7 +156,7 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return calls.Ended(ctx)
 	}
 	if err := l.forfeit(ctx); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is Redis's own:
@@ -24,7 +25,7 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 			yield(backend.Leader{}, err)
 			return
 		}
-		observing, leave, err := b.enter(ctx, false)
+		observing, leave, err := b.calls.Enter(ctx, false)
 		if err == nil {
 			defer leave()
 			o := &observer{b: b, key: key, yield: yield}
@@ -81,7 +82,7 @@ func (o *observer) pause(ctx context.Context, e *ear, left time.Duration) error 
 	case <-e.broken():
 		return e.failure()
 	case <-ctx.Done():
-		return ended(ctx)
+		return calls.Ended(ctx)
 	}
 }
 

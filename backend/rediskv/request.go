@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
+
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // The client's reads from a socket end with their deadline and with nothing else: a context that is
@@ -18,7 +19,7 @@ import (
 func ask[T any](ctx context.Context, b *Backend, do func(context.Context) (T, error)) (T, error) {
 	var none T
 	if ctx.Err() != nil {
-		return none, ended(ctx)
+		return none, calls.Ended(ctx)
 	}
 	type result struct {
 		value T
@@ -38,7 +39,7 @@ func ask[T any](ctx context.Context, b *Backend, do func(context.Context) (T, er
 	case r := <-answered:
 		return r.value, r.err
 	case <-ctx.Done():
-		return none, ended(ctx)
+		return none, calls.Ended(ctx)
 	}
 }
 
@@ -57,17 +58,4 @@ func (b *Backend) spawn(do func()) {
 		}()
 		do()
 	}()
-}
-
-// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
-func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(d, cancel)
-		context.AfterFunc(lasting, func() { timer.Stop() })
-	})
-	return lasting, func() {
-		stop()
-		cancel()
-	}
 }

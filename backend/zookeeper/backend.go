@@ -1,7 +1,6 @@
 package zookeeper
 
 import (
-	"context"
 	"net"
 	"slices"
 	"sync"
@@ -10,6 +9,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -32,11 +32,11 @@ type Backend struct {
 	credentials []credential
 	acl         []zk.ACL
 
+	calls calls.Open
+
 	// mu guards everything below and all fields of sessions and candidacies that change, but for what a
 	// session's own lock guards. It is never held across a request.
 	mu       sync.Mutex
-	closed   bool
-	calls    map[*call]struct{}
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 	current  *session              // the one that new candidacies join, or nil
 	opening  *flight.Slot          // what makes the next one
@@ -59,7 +59,6 @@ func New(servers []string, opts ...Option) (*Backend, error) {
 		root:     DefaultRoot,
 		dial:     net.DialTimeout,
 		acl:      zk.WorldACL(zk.PermAll),
-		calls:    make(map[*call]struct{}),
 		standing: make(map[string]*candidacy),
 		sessions: make(map[*session]struct{}),
 	}
@@ -73,7 +72,7 @@ func New(servers []string, opts ...Option) (*Backend, error) {
 	}
 	b.servers = zk.FormatServers(b.servers)
 	b.bound = min(b.ttl/3, maxRequest)
-	b.opening = flight.New(b.open, 0, ended)
+	b.opening = flight.New(b.open, 0)
 	return b, nil
 }
 
@@ -86,31 +85,11 @@ func (b *Backend) TTL() time.Duration { return b.ttl }
 // Close returns, which takes at most a few seconds, bounded by the requests' own bound; a session that could not be closed in the
 // store expires within its TTL. Close always returns nil, and may be called again.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	again := b.closed
-	b.closed = true
-	var waiting []*call
-	for c := range b.calls {
-		c.cancel(backend.ErrClosed)
-		waiting = append(waiting, c)
-	}
-	b.mu.Unlock()
-	if again {
-		return nil
-	}
-	// A withdrawing Campaign takes two requests at most, and then ends the session if it was the last
-	// on it. Whoever consumes an Observe may take longer than that, and is not waited for.
+	// A withdrawing Campaign takes two requests at most, and then ends the session if it was the last on it.
 	patience := time.NewTimer(2*b.bound + grace)
 	defer patience.Stop()
-	for _, c := range waiting {
-		if !c.campaign {
-			continue
-		}
-		select {
-		case <-c.done:
-		case <-patience.C:
-			return nil
-		}
+	if !b.calls.Close(patience.C) {
+		return nil
 	}
 	b.mu.Lock()
 	open := make([]*session, 0, len(b.sessions))
@@ -122,31 +101,4 @@ func (b *Backend) Close() error {
 		b.settle(s)
 	}
 	return nil
-}
-
-// call is a blocking call under way, which Close ends.
-type call struct {
-	cancel   context.CancelCauseFunc
-	done     chan struct{}
-	campaign bool
-}
-
-// enter begins a call that Close ends with ErrClosed, which is then the context's cause. The caller must
-// call leave when it returns.
-func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, leave func(), _ error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, nil, backend.ErrClosed
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	c := &call{cancel: cancel, done: make(chan struct{}), campaign: campaign}
-	b.calls[c] = struct{}{}
-	return ctx, func() {
-		cancel(nil)
-		b.mu.Lock()
-		delete(b.calls, c)
-		b.mu.Unlock()
-		close(c.done)
-	}, nil
 }

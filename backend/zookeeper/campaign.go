@@ -12,6 +12,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -48,13 +49,13 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	if err := errors.Join(validateKey(key), validateValue(value)); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := b.enter(ctx, true)
+	ctx, leave, err := b.calls.Enter(ctx, true)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	c, err := b.reserve(key)
 	if err != nil {
@@ -71,7 +72,7 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	}
 	b.withdraw(context.WithoutCancel(ctx), c)
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	return nil, err
 }
@@ -209,7 +210,7 @@ func (w *waiter) enlist(ctx context.Context, value []byte) error {
 // became of it is noted whenever it is known.
 func (w *waiter) create(ctx context.Context, value []byte) error {
 	b, c, s := w.b, w.c, w.c.session
-	patient, cancel := lingering(ctx, grace)
+	patient, cancel := calls.Linger(ctx, grace)
 	defer cancel()
 	if err := s.usable(patient); err != nil {
 		return err
@@ -345,7 +346,7 @@ func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) 
 	case <-s.lost:
 		return false, errSessionLost
 	case <-ctx.Done():
-		return false, ended(ctx)
+		return false, calls.Ended(ctx)
 	}
 }
 
@@ -367,7 +368,7 @@ func (w *waiter) confirm(ctx context.Context) (backend.Grant, error) {
 		case <-s.lost:
 			err = errSessionLost
 		case <-ctx.Done():
-			err = ended(ctx)
+			err = calls.Ended(ctx)
 		}
 		pause.Stop()
 		if !errors.Is(err, errWornOut) {
@@ -394,17 +395,4 @@ func (b *Backend) prove(ctx context.Context, c *candidacy) (backend.Grant, error
 		return backend.Grant{}, fmt.Errorf("%w: %v are left of %v", errWornOut, grant.TTL, s.ttl())
 	}
 	return grant, nil
-}
-
-// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
-func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(d, func() { cancel(context.Cause(ctx)) })
-		context.AfterFunc(lasting, func() { timer.Stop() })
-	})
-	return lasting, func() {
-		stop()
-		cancel(nil)
-	}
 }

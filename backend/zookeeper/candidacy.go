@@ -11,6 +11,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // candidacy is one node that a campaign created, or may have created. It is a member of its session
@@ -127,7 +128,7 @@ func (b *Backend) remove(ctx context.Context, c *candidacy) error {
 	select {
 	case <-creating:
 	case <-ctx.Done():
-		return ended(ctx)
+		return calls.Ended(ctx)
 	}
 	b.mu.Lock()
 	expired, written, path := s.expired, c.written, c.path
@@ -172,7 +173,7 @@ func (b *Backend) forget(c *candidacy) {
 // requests but its end was not confirmed.
 func (b *Backend) remover(ctx context.Context, s *session) (*session, error) {
 	b.mu.Lock()
-	over, closed := s.over, b.closed
+	over, closed := s.over, b.calls.Closed()
 	b.mu.Unlock()
 	switch {
 	case !over:

@@ -8,6 +8,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Lease is one term of one key: the node that its candidacy created, first in the queue of its key.
@@ -98,7 +99,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 }
 
 func (l *Lease) wait(ctx context.Context) error {
-	ctx, leave, err := l.b.enter(ctx, false)
+	ctx, leave, err := l.b.calls.Enter(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func (l *Lease) wait(ctx context.Context) error {
 		changes, err := l.b.watchNode(ctx, s, l.c.path)
 		switch {
 		case ctx.Err() != nil:
-			return ended(ctx)
+			return calls.Ended(ctx)
 		case err != nil:
 			return l.failed(err)
 		case changes == nil: // the server has seen its creation, so that it is gone for good
@@ -119,7 +120,7 @@ func (l *Lease) wait(ctx context.Context) error {
 		case <-s.lost:
 			return l.failed(errSessionLost)
 		case <-ctx.Done():
-			return ended(ctx)
+			return calls.Ended(ctx)
 		}
 	}
 }

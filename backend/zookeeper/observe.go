@@ -11,6 +11,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is
@@ -24,7 +25,7 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 			yield(backend.Leader{}, err)
 			return
 		}
-		observing, leave, err := b.enter(ctx, false)
+		observing, leave, err := b.calls.Enter(ctx, false)
 		if err == nil {
 			defer leave()
 			o := &observer{b: b, key: key, yield: yield}
@@ -77,7 +78,7 @@ func (o *observer) run(ctx context.Context) error {
 		case <-s.lost:
 			return errSessionLost
 		case <-ctx.Done():
-			return ended(ctx)
+			return calls.Ended(ctx)
 		}
 	}
 }

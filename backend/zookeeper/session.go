@@ -11,6 +11,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -125,7 +126,7 @@ func (s *session) begin(ctx context.Context) error {
 		}
 		return fmt.Errorf("%w within %v", errNoAnswer, s.b.bound)
 	case <-ctx.Done():
-		return ended(ctx)
+		return calls.Ended(ctx)
 	}
 	if granted, least := s.ttl(), MinTicks*s.b.tick; granted < least {
 		return retry.Permanent(fmt.Errorf("the server grants sessions of %v at most, and %d ticks are needed, which are %v: raise its maxSessionTimeout, or tell its tick with WithTick", granted, MinTicks, least))
@@ -273,7 +274,7 @@ func (s *session) usable(ctx context.Context) error {
 	defer s.b.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
-		return ended(ctx)
+		return calls.Ended(ctx)
 	case s.over:
 		return errSessionLost
 	default:
@@ -312,7 +313,7 @@ func send[T any](ctx context.Context, s *session, request func(*zk.Conn) (T, err
 	case <-timer.C: // there was no connection to be taken for dead
 		return none, fmt.Errorf("%w within %v", errNoAnswer, s.b.bound)
 	case <-ctx.Done():
-		return none, ended(ctx)
+		return none, calls.Ended(ctx)
 	}
 }
 
@@ -371,7 +372,7 @@ func (b *Backend) end(s *session) {
 // for it.
 func (b *Backend) settle(s *session) {
 	b.mu.Lock()
-	if b.closed && len(s.members) == 0 {
+	if b.calls.Closed() && len(s.members) == 0 {
 		b.end(s)
 	}
 	over := s.over

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // ErrNoAnswer says that a request ran into the bound of its Slot.
@@ -22,7 +23,6 @@ var errAborted = errors.New("the request was broken off")
 type Slot struct {
 	do    func(context.Context) error
 	bound time.Duration
-	ended func(context.Context) error
 
 	mu    sync.Mutex
 	air   *Flight
@@ -41,10 +41,9 @@ type Flight struct {
 
 // New makes a Slot of requests that do makes. One that is not answered within bound ends with ErrNoAnswer,
 // so that it costs those who share it one attempt, and the next attempt is another request, however long
-// its callers are ready to wait. With no bound, do must have its own. For a caller whose context has ended,
-// ended tells the error.
-func New(do func(context.Context) error, bound time.Duration, ended func(context.Context) error) *Slot {
-	return &Slot{do: do, bound: bound, ended: ended}
+// its callers are ready to wait. With no bound, do must have its own.
+func New(do func(context.Context) error, bound time.Duration) *Slot {
+	return &Slot{do: do, bound: bound}
 }
 
 // Attempt is how long a renewal may take that is shared: a tenth of the TTL, the time that an election gives
@@ -144,13 +143,14 @@ func (f *Flight) Leave() {
 	}
 }
 
-// Await waits for the answer, or for the end of ctx, and leaves.
+// Await waits for the answer, or for the end of ctx, which is one that a call of the Backend began with, and
+// leaves.
 func (f *Flight) Await(ctx context.Context) error {
 	defer f.Leave()
 	select {
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return f.slot.ended(ctx)
+		return calls.Ended(ctx)
 	}
 }

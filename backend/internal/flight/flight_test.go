@@ -11,15 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
-var (
-	errEnded  = errors.New("ended")
-	errAnswer = errors.New("the answer")
-)
-
-func ended(context.Context) error { return errEnded }
+var errAnswer = errors.New("the answer")
 
 // server takes requests, and answers when it is told to.
 type server struct {
@@ -67,7 +63,7 @@ func nothing(t *testing.T, what string, ch <-chan error) {
 func TestAllWhoAskShareOneAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		slot := flight.New(s.do, 0, ended)
+		slot := flight.New(s.do, 0)
 		for round := int64(1); round <= 3; round++ {
 			var answers []<-chan error
 			for range 10 {
@@ -90,13 +86,13 @@ func TestAllWhoAskShareOneAnswer(t *testing.T) {
 func TestWhoLeavesCostsTheOthersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		slot := flight.New(s.do, 0, ended)
-		first, cancel := context.WithCancel(t.Context())
+		slot := flight.New(s.do, 0)
+		first, cancel := context.WithCancelCause(t.Context())
 		sender, joiner, another := ask(first, slot), ask(t.Context(), slot), ask(first, slot)
 		synctest.Wait()
-		cancel()
+		cancel(backend.ErrClosed) // as Close does
 		for _, left := range []<-chan error{sender, another} {
-			if err := <-left; !errors.Is(err, errEnded) {
+			if err := <-left; !errors.Is(err, backend.ErrClosed) {
 				t.Errorf("who left was told %v", err)
 			}
 		}
@@ -116,7 +112,7 @@ func TestTheLastWhoLeavesEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
 		s.ended = make(chan error)
-		slot := flight.New(s.do, 0, ended)
+		slot := flight.New(s.do, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		one, two := ask(ctx, slot), ask(ctx, slot)
 		synctest.Wait()
@@ -155,7 +151,7 @@ func TestTheLastWhoLeavesEndsIt(t *testing.T) {
 func TestAnAnswerIsForThoseWhoAskedBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		slot := flight.New(s.do, 0, ended)
+		slot := flight.New(s.do, 0)
 		slow := slot.Board(t.Context())
 		s.answers <- nil
 		synctest.Wait()
@@ -173,7 +169,7 @@ func TestAnAnswerIsForThoseWhoAskedBefore(t *testing.T) {
 func TestOneThatHangsCostsOneAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		slot := flight.New(s.do, flight.Attempt(15*time.Second, 5*time.Second), ended)
+		slot := flight.New(s.do, flight.Attempt(15*time.Second, 5*time.Second))
 		began := time.Now()
 		patient, brisk := ask(t.Context(), slot), ask(t.Context(), slot)
 		for _, answer := range []<-chan error{patient, brisk} {
@@ -198,7 +194,7 @@ func TestOneThatHangsCostsOneAttempt(t *testing.T) {
 func TestAnErrorInTimeStaysAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		answer := ask(t.Context(), flight.New(s.do, time.Second, ended))
+		answer := ask(t.Context(), flight.New(s.do, time.Second))
 		s.answers <- errAnswer
 		if err := <-answer; err != errAnswer { //nolint:errorlint // as it is
 			t.Errorf("answered %v", err)
@@ -214,7 +210,7 @@ func TestTheContextGivesItsValuesOnly(t *testing.T) {
 		slot := flight.New(func(ctx context.Context) error {
 			seen <- ctx.Value(key{})
 			return ctx.Err()
-		}, 0, ended)
+		}, 0)
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
 		cancel()
 		f := slot.Board(ctx)
@@ -239,7 +235,7 @@ func TestGoexit(t *testing.T) {
 				runtime.Goexit()
 			}
 			return nil
-		}, time.Second, ended)
+		}, time.Second)
 		if err := slot.Board(t.Context()).Await(t.Context()); err == nil {
 			t.Error("a request that was never answered counts as answered")
 		}
@@ -261,13 +257,13 @@ func TestManyComeAndGo(t *testing.T) {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}, time.Minute, ended)
+	}, time.Minute)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
 			for range 200 {
 				ctx, cancel := context.WithTimeout(t.Context(), rand.N(100*time.Microsecond))
-				if err := slot.Board(ctx).Await(ctx); err != nil && !errors.Is(err, errEnded) {
+				if err := slot.Board(ctx).Await(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("answered %v", err)
 				}
 				cancel()

@@ -45,7 +45,7 @@ func newSession(fail func(n int) error) *session {
 		}
 		s.grant.Sent = sent
 		return nil
-	}, time.Second, ended)
+	}, time.Second)
 	return s
 }
 
@@ -180,7 +180,7 @@ func TestTwoThirdsOfATTLOfSilenceAreNotBorne(t *testing.T) {
 func TestStopLeavesTheRenewalToTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		slot := flight.New(s.do, 0, ended)
+		slot := flight.New(s.do, 0)
 		grant := backend.Grant{Sent: backend.Now(), TTL: ttl}
 		p := flight.NewPulse(slot, func() (backend.Grant, bool) { return grant, false }, func(err error) error { return err })
 		if p.Answered() != nil {
