@@ -66,20 +66,20 @@ var termMutants = []mutant{
 // Bugs of the machine's decisions.
 var machineMutants = []mutant{
 	{
-		name: "the key is released before the work has returned", like: "M3", dir: "election", file: "election/fsm_rules.go",
+		name: "the key is released before the work has returned", like: "M3", dir: "election", file: "election/fsm_stop.go",
 		old: "m.emit(effect{kind: effectAwait, term: m.term})", new: "m.beginRelease(now)",
 	},
 	{
-		name: "the end is told before the context is cancelled", dir: "election", file: "election/fsm_rules.go",
+		name: "the end is told before the context is cancelled", dir: "election", file: "election/fsm_stop.go",
 		old: "m.emit(effect{kind: effectCancel, term: m.term, err: cause})\n\tm.answerAll(&m.proclaims, ErrNotLeading)\n\tm.publish(now, notice{ends: m.term, err: cause, retryIn: retryIn})",
 		new: "m.answerAll(&m.proclaims, ErrNotLeading)\n\tm.publish(now, notice{ends: m.term, err: cause, retryIn: retryIn})\n\tm.emit(effect{kind: effectCancel, term: m.term, err: cause})",
 	},
 	{
-		name: "a lost term stays valid", dir: "election", file: "election/fsm_rules.go",
+		name: "a lost term stays valid", dir: "election", file: "election/fsm_stop.go",
 		old: "cause := because(ErrLost, err)\n\tm.end(cause)", new: "cause := because(ErrLost, err)",
 	},
 	{
-		name: "a term lost while draining stays valid", dir: "election", file: "election/fsm_rules.go",
+		name: "a term lost while draining stays valid", dir: "election", file: "election/fsm_stop.go",
 		old: "\tm.gone = true\n\tm.end(because(ErrLost, err))\n", new: "\tm.gone = true\n",
 	},
 	{
@@ -120,7 +120,7 @@ var machineMutants = []mutant{
 		old: "if now.Since(m.grant.Sent) >= m.plan.soft {", new: "if now.Since(m.grant.Sent) >= m.plan.hard {",
 	},
 	{
-		name: "resigning is followed by no pause", dir: "election", file: "election/fsm_rules.go",
+		name: "resigning is followed by no pause", dir: "election", file: "election/fsm_stop.go",
 		old: "m.phase = phasePausing\n\t\tm.retryAt = in(now, m.rules.pause)", new: "m.phase = phasePausing\n\t\tm.retryAt = in(now, 0)",
 	},
 	{
@@ -152,7 +152,7 @@ var machineMutants = []mutant{
 		old: "case leave:\n\t\tm.aside(f)", new: "case leave:\n\t\tm.aside(f)\n\t\tm.gone = true",
 	},
 	{
-		name: "one release that fails is enough", dir: "election", file: "election/fsm_rules.go",
+		name: "one release that fails is enough", dir: "election", file: "election/fsm_stop.go",
 		old: "if m.once || f.class == classPermanent ||", new: "if true || m.once || f.class == classPermanent ||",
 	},
 	{
@@ -168,7 +168,7 @@ var callMutants = []mutant{
 		old: "if m.call != 0 || !m.held() {", new: "if !m.held() {",
 	},
 	{
-		name: "the key is released beside a call under way", dir: "election", file: "election/fsm_rules.go",
+		name: "the key is released beside a call under way", dir: "election", file: "election/fsm_stop.go",
 		old: "m.emit(effect{kind: effectAbort})\n\t\treturn\n\t}\n\tm.giveBack(now)", new: "m.emit(effect{kind: effectAbort})\n\t}\n\tm.giveBack(now)",
 	},
 	{
@@ -217,11 +217,11 @@ var driverMutants = []mutant{
 		old: "if n.ends != 0 {", new: "if false {",
 	},
 	{
-		name: "a stale win is not given back", dir: "election", file: "election/driver.go",
+		name: "a stale win is not given back", dir: "election", file: "election/driver_calls.go",
 		old: "if err := lease.Resign(ctx); err != nil {\n\t\t\td.log", new: "if err := ctx.Err(); err != nil {\n\t\t\td.log",
 	},
 	{
-		name: "a call that hangs is not bounded", dir: "election", file: "election/driver.go",
+		name: "a call that hangs is not bounded", dir: "election", file: "election/driver_calls.go",
 		old: "ctx, cancel := context.WithTimeout(d.base, e.bound)", new: "ctx, cancel := context.WithCancel(d.base)",
 	},
 	{

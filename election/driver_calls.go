@@ -1,0 +1,143 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/retry"
+)
+
+// The calls that the driver makes to the store, each in a goroutine of its own that hands the answer to the loop.
+
+// campaign stands until the key is won or the candidacy fails.
+func (d *driver) campaign(e effect) {
+	ctx, cancel := context.WithCancel(d.base)
+	d.cancelCall = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		lease, err := d.backend.Campaign(ctx, d.key, e.value)
+		if err != nil {
+			d.post(message{fact: fact{kind: factFailed, seq: e.seq, err: err, class: classify(err)}})
+			return nil
+		}
+		d.post(message{
+			fact:  fact{kind: factWon, seq: e.seq, token: lease.Token(), grant: lease.Grant()},
+			lease: lease,
+		})
+		return nil
+	})
+}
+
+// call makes one bounded call on the lease of a term. A call that hangs costs one attempt.
+func (d *driver) call(e effect) {
+	lease := d.leases[e.term]
+	ctx, cancel := context.WithTimeout(d.base, e.bound)
+	d.cancelCall = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		f := fact{seq: e.seq}
+		switch e.kind { //nolint:exhaustive // the three that execute sends here
+		case effectRenew:
+			f.kind = factRenewed
+			if f.grant, f.err = lease.Renew(ctx); f.err != nil {
+				f.kind = factRenewFailed
+			}
+		case effectProclaim:
+			f.kind, f.err = factProclaimed, lease.Proclaim(ctx, e.value)
+		case effectRelease:
+			f.kind, f.err = factReleased, lease.Resign(ctx)
+		}
+		f.class = classify(f.err)
+		d.post(message{fact: f})
+		return nil
+	})
+}
+
+// discard gives back a lease that nobody waits for.
+func (d *driver) discard(number uint64) {
+	lease := d.leases[number]
+	delete(d.leases, number)
+	if lease == nil {
+		return
+	}
+	d.group.Go(func() error {
+		ctx, cancel := context.WithTimeout(d.base, d.m.rules.release)
+		defer cancel()
+		if err := lease.Resign(ctx); err != nil {
+			d.log.WarnContext(d.base, "a key won too late could not be given up; it expires within its TTL", slog.Any("err", err))
+		}
+		return nil
+	})
+}
+
+func (d *driver) wait(e effect) {
+	lease := d.leases[e.term]
+	ctx, cancel := context.WithCancel(d.base)
+	d.cancelWait = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		f := fact{kind: factWaitFailed, seq: e.seq}
+		f.err = lease.Wait(ctx)
+		if ctx.Err() != nil {
+			return nil // no longer asked
+		}
+		switch f.class = classify(f.err); f.class {
+		case classLost:
+			f.kind = factLost
+		case classClosed:
+			f.kind = factClosed
+		case classPassing, classDenied, classPermanent:
+		}
+		select {
+		case d.facts <- message{fact: f}:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+}
+
+// observe reports who leads until it fails or is stopped.
+func (d *driver) observe(seq uint64) {
+	ctx, cancel := context.WithCancel(d.base)
+	d.cancelObserve = cancel
+	d.group.Go(func() error {
+		defer cancel()
+		f := fact{kind: factObserveFailed, seq: seq, err: errObserveEnded}
+		for l, err := range d.backend.Observe(ctx, d.key) {
+			if err != nil {
+				f.err = err
+				break
+			}
+			select {
+			case d.facts <- message{fact: fact{kind: factObserved, seq: seq, leader: l}}:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		select {
+		case d.facts <- message{fact: f}:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+}
+
+var errObserveEnded = errors.New("the backend ended the observation without a reason")
+
+// classify tells the machine what kind of error a store gave.
+func classify(err error) class {
+	switch {
+	case errors.Is(err, backend.ErrLost):
+		return classLost
+	case errors.Is(err, backend.ErrClosed):
+		return classClosed
+	case errors.Is(err, backend.ErrDenied):
+		return classDenied
+	case retry.IsPermanent(err):
+		return classPermanent
+	default:
+		return classPassing
+	}
+}
