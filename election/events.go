@@ -66,7 +66,9 @@ type Leader[T any] struct {
 	Value T
 	// Token is the fencing token of its term, 0 when nobody leads.
 	Token uint64
-	// Err tells why Value is the zero T although somebody leads: what stands in the store is no T.
+	// Err tells why Value is the zero T although somebody leads: what stands in the store is no T. Its text is
+	// short and printable, whoever wrote the value; the decoder's own error, which may quote all of it, is found
+	// by errors.As.
 	Err error
 }
 

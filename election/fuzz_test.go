@@ -3,6 +3,7 @@ package election
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/url"
 	"testing"
 	"time"
@@ -166,8 +167,8 @@ func (o *onlooker) end() {
 	o.t.Fatalf("asked to stop, but still %s", phaseNames[o.b.m.phase])
 }
 
-// FuzzValue reads what any hand may have written to the store. It must not panic, must give nothing
-// beside an error, and what it accepts must survive being written and read again.
+// FuzzValue reads what any hand may have written to the store. It must not panic, must give nothing beside
+// an error, which is short and printable, and what it accepts must survive being written and read again.
 func FuzzValue(f *testing.F) {
 	for _, s := range []string{
 		"", "x", `"x"`, `{"Addr":"10.0.0.7:2377","N":1}`, `{"N":1e400}`, "null", "[]", "\x00\xff", "https://a/%zz", "http://user:secret@host/",
@@ -199,6 +200,7 @@ func reread[T any](t *testing.T, b []byte, same func(a, b T) bool) {
 	c := newCodec[T]()
 	v, err := c.decode(b)
 	if err != nil {
+		checkForeign(t, fmt.Sprintf("%T", v), err)
 		return
 	}
 	out, err := c.encode(v)

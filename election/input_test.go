@@ -1,14 +1,18 @@
 package election
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/memory"
@@ -198,5 +202,51 @@ func TestValuesThatCannotBeWrittenOrRead(t *testing.T) {
 	}
 	if strings.Contains(l.Err.Error(), "not JSON") {
 		t.Error("the error quotes another tenant's bytes")
+	}
+}
+
+// A hostile hand may write anything. What is said about it fits into a line of a log, and is found by
+// errors.As all the same.
+func TestAnErrorAboutAForeignValueIsShortAndPrintable(t *testing.T) {
+	for name, value := range map[string][]byte{
+		"control bytes":  []byte("2026\x1b[2J\r\nlevel=ERROR msg=forged\x00\x7f\xff\u202e\u0085\u2028"),
+		"a mebibyte":     bytes.Repeat([]byte("\xff"), 1<<20),
+		"a long number":  bytes.Repeat([]byte("9"), 1<<20),
+		"a long word":    bytes.Repeat([]byte("ü"), 1<<19),
+		"almost a value": []byte("2026-11-21T06:30:53Z\n"),
+	} {
+		at := newCodec[time.Time]().leader(leader{Token: 3, Value: value})
+		if parse := (*time.ParseError)(nil); !errors.As(at.Err, &parse) {
+			t.Errorf("%s: the decoder's own error is hidden by %v", name, at.Err)
+		}
+		raw := newCodec[rude]().leader(leader{Token: 3, Value: value})
+		if !errors.Is(raw.Err, errTest) {
+			t.Errorf("%s: the decoder's own error is hidden by %v", name, raw.Err)
+		}
+		number := newCodec[uint8]().leader(leader{Token: 3, Value: value})
+		for _, err := range []error{at.Err, raw.Err, number.Err} {
+			checkForeign(t, name, err)
+		}
+	}
+}
+
+// rude quotes all that it is given, as it is.
+type rude struct{}
+
+func (rude) MarshalText() ([]byte, error)     { return nil, nil }
+func (*rude) UnmarshalText(text []byte) error { return fmt.Errorf("%w: %s", errTest, text) }
+
+func checkForeign(t *testing.T, name string, err error) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: accepted", name)
+		return
+	}
+	text := err.Error()
+	if len(text) > 300 {
+		t.Errorf("%s: a text of %d bytes", name, len(text))
+	}
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		t.Errorf("%s: not printable: %q", name, text)
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // codec turns a leader's value into the bytes that stand in the store, and back.
@@ -72,7 +75,7 @@ func ptrCodec[T any](encode func(any) ([]byte, error), decode func(any, []byte) 
 			}
 			if err := decode(p, b); err != nil {
 				var zero T
-				return zero, fmt.Errorf("decode %T from %d bytes: %w", zero, len(b), err)
+				return zero, &valueError{what: fmt.Sprintf("decode %T from %d bytes", zero, len(b)), err: err}
 			}
 			return v, nil
 		},
@@ -98,4 +101,37 @@ func rawCodec[T any]() codec[T] {
 			}
 			return nil
 		})
+}
+
+// valueError tells why a value in the store is no T. Decoders like to quote what they were given, which any
+// hand may have written: so the text is bounded, and holds nothing that moves a cursor or turns a line.
+type valueError struct {
+	what string
+	err  error
+}
+
+func (e *valueError) Error() string { return e.what + ": " + printable(e.err.Error()) }
+
+func (e *valueError) Unwrap() error { return e.err }
+
+// printable returns s with all that is not printable escaped, and its beginning alone when it is long.
+func printable(s string) string {
+	const most = 200
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case b.Len() >= most:
+			b.WriteString("…")
+			return b.String()
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case strconv.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+		s = s[size:]
+	}
+	return b.String()
 }
