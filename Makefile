@@ -13,6 +13,7 @@ STORE ?= etcd       # torture: which
 MINUTES ?= 5        # torture, soak: for how long
 SEED ?=             # torture, sim: of an earlier run; another one each time if not given
 SEEDS ?= 50000      # sim: how many schedules
+FROM ?= 0           # sim: the first of them
 MUTANTS ?= all      # mutants: a folder, or text in their names, for some
 RESULTS ?=          # torture, soak: folder for the result as JSON, if it is to be kept
 
@@ -75,8 +76,8 @@ fuzz: ## fuzz each target for a while (FUZZTIME=10s)
 	done
 
 .PHONY: sim
-sim: ## simulate elections (SEEDS=50000; SEED=7 for one schedule)
-	SEEDS=$(strip $(SEEDS)) SEED=$(strip $(SEED)) go test -run '^TestSimulation$$' -v -timeout 0 ./election
+sim: ## simulate elections (SEEDS=50000 FROM=0; SEED=7 for one schedule)
+	SEEDS=$(strip $(SEEDS)) FROM=$(strip $(FROM)) SEED=$(strip $(SEED)) go test -run '^TestSimulation$$' -v -timeout 0 ./election
 
 .PHONY: mutants
 mutants: servers ## plant bugs, one by one, and expect the tests to fail (MUTANTS=election for some)

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// seeds is how many schedules are run: 200 under -short, 2,000 otherwise, 50,000 where CI=true says so and
-// the race detector does not slow it down. SEEDS=n changes it, SEED=n runs that one alone, and FROM=n
-// starts there.
+// seeds is how many schedules are run: 200 under -short, 2,000 otherwise. SEEDS=n changes it, as make sim
+// does, SEED=n runs that one alone, and FROM=n starts there.
 func seeds(t *testing.T) (from, n uint64) {
 	number := func(name string, otherwise uint64) uint64 {
 		s := strings.TrimSpace(os.Getenv(name))
@@ -27,13 +26,9 @@ func seeds(t *testing.T) (from, n uint64) {
 		}
 		return v
 	}
-	switch {
-	case testing.Short():
+	n = 2000
+	if testing.Short() {
 		n = 200
-	case os.Getenv("CI") == "true" && !raceDetector:
-		n = 50_000
-	default:
-		n = 2000
 	}
 	if os.Getenv("SEED") != "" {
 		return number("SEED", 0), 1
