@@ -38,7 +38,8 @@ type driver struct {
 
 	// The loop's own.
 	pending       []message
-	leases        map[uint64]backend.Lease
+	came          backend.Lease // with the fact that is being told
+	lease         backend.Lease // of the term that the machine holds; no other is needed any more
 	term          *Term
 	cancelCall    context.CancelFunc
 	cancelWait    context.CancelFunc
@@ -73,7 +74,6 @@ func newDriver(ctx context.Context, b backend.Backend, key string, value []byte,
 		leaving:   make(chan fact, 1),
 		attention: make(chan struct{}, 1),
 		done:      make(chan struct{}),
-		leases:    make(map[uint64]backend.Lease),
 		callers:   make(map[uint64]chan error),
 	}
 }
@@ -131,11 +131,16 @@ func (d *driver) step(f message) {
 	for len(d.pending) > 0 {
 		f := d.pending[0]
 		d.pending = d.pending[1:]
-		if f.lease != nil {
-			d.leases[f.seq] = f.lease
+		d.came = f.lease
+		effects := d.m.step(d.opts.now(), f.fact)
+		if d.came != nil && d.m.term == f.seq {
+			d.lease = d.came
 		}
-		for _, e := range d.m.step(d.opts.now(), f.fact) {
+		for _, e := range effects {
 			d.execute(e)
+		}
+		if d.m.term == 0 {
+			d.lease = nil
 		}
 	}
 	d.pending = nil
@@ -158,7 +163,7 @@ func (d *driver) execute(e effect) {
 	case effectRenew, effectProclaim, effectRelease:
 		d.call(e)
 	case effectDiscard:
-		d.discard(e.term)
+		d.discard(d.came)
 	case effectWait:
 		d.wait(e)
 	case effectBegin:

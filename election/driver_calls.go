@@ -32,7 +32,7 @@ func (d *driver) campaign(e effect) {
 
 // call makes one bounded call on the lease of a term. A call that hangs costs one attempt.
 func (d *driver) call(e effect) {
-	lease := d.leases[e.term]
+	lease := d.lease
 	ctx, cancel := context.WithTimeout(d.base, e.bound)
 	d.cancelCall = cancel
 	d.group.Go(func() error {
@@ -56,12 +56,7 @@ func (d *driver) call(e effect) {
 }
 
 // discard gives back a lease that nobody waits for.
-func (d *driver) discard(number uint64) {
-	lease := d.leases[number]
-	delete(d.leases, number)
-	if lease == nil {
-		return
-	}
+func (d *driver) discard(lease backend.Lease) {
 	d.group.Go(func() error {
 		ctx, cancel := context.WithTimeout(d.base, d.m.rules.release)
 		defer cancel()
@@ -73,7 +68,7 @@ func (d *driver) discard(number uint64) {
 }
 
 func (d *driver) wait(e effect) {
-	lease := d.leases[e.term]
+	lease := d.lease
 	ctx, cancel := context.WithCancel(d.base)
 	d.cancelWait = cancel
 	d.group.Go(func() error {

@@ -225,6 +225,10 @@ var driverMutants = []mutant{
 		old: "ctx, cancel := context.WithTimeout(d.base, e.bound)", new: "ctx, cancel := context.WithCancel(d.base)",
 	},
 	{
+		name: "the lease of a term that is over is kept in memory", dir: "election", file: "election/driver.go",
+		old: "if d.m.term == 0 {\n\t\t\td.lease = nil", new: "if false {\n\t\t\td.lease = nil",
+	},
+	{
 		name: "a clock that jumped and came back is overlooked", dir: "election", file: "election/driver.go",
 		old: "if d.term != nil && d.term.dead() {", new: "if false {",
 	},

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/retry"
@@ -396,4 +398,30 @@ func TestCurrentNeverShowsATermThatIsOver(t *testing.T) {
 			t.Errorf("%s: when over: %+v", name, got)
 		}
 	}
+}
+
+// A candidate that resigns now and then runs one campaign for months.
+func TestALeaseThatIsOverIsLetGo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := newStore(t)
+		var lease weak.Pointer[hookedLease]
+		h := &hooked{Backend: store, campaign: func(ctx context.Context, next func(context.Context) (backend.Lease, error)) (backend.Lease, error) {
+			l, err := next(ctx)
+			if l, ok := l.(*hookedLease); ok {
+				lease = weak.Make(l)
+			}
+			return l, err
+		}}
+		e := newElection(t, h, "a")
+		d := standFor(t, e, nil)
+		until(t, "a leads", leads(e))
+		e.Resign()
+		until(t, "a rests", func() bool { return d.last().State == StateResigned })
+		synctest.Wait()
+		runtime.GC()
+		if lease.Value() != nil {
+			t.Error("the lease of a term that was given up is still held in memory")
+		}
+		d.stop()
+	})
 }
