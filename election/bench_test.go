@@ -3,6 +3,8 @@ package election
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,4 +106,108 @@ func BenchmarkWinAndResign(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkWeight tells what one election weighs among many in one process: goroutines, bytes of live heap,
+// those of the store in memory included, and bytes of stack.
+func BenchmarkWeight(b *testing.B) {
+	const many = 1000
+	for _, tt := range []struct {
+		name    string
+		waiting bool
+		stand   func(ctx context.Context, e *Election[string], led func())
+	}{
+		{"leading in Run", false, standInRun},
+		{"leading in Events", false, standInEvents},
+		{"waiting in Run", true, standInRun},
+		{"waiting in Events", true, standInEvents},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			for b.Loop() {
+				store, err := memory.New(memory.WithTTL(time.Hour))
+				if err != nil {
+					b.Fatal(err)
+				}
+				ours, err := store.Peer()
+				if err != nil {
+					b.Fatal(err)
+				}
+				var keys [many]string
+				for i := range keys {
+					keys[i] = fmt.Sprintf("%s/%d", testKey, i)
+					if tt.waiting {
+						if _, err := store.Campaign(b.Context(), keys[i], nil); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				before := weigh()
+				stop := standMany(b, ours, keys[:], tt.waiting, tt.stand)
+				now := weigh()
+				stop()
+				b.ReportMetric(float64(now.goroutines-before.goroutines)/many, "goroutines/election")
+				b.ReportMetric(float64(now.heap-before.heap)/many, "heap-B/election")
+				b.ReportMetric(float64(now.stack-before.stack)/many, "stack-B/election")
+			}
+			b.ReportMetric(0, "ns/op") // nothing here is about time
+		})
+	}
+}
+
+// standMany starts an election for every key, and returns when all of them lead, or wait, and know it.
+func standMany(b *testing.B, store backend.Backend, keys []string, waiting bool, stand func(context.Context, *Election[string], func())) (stop func()) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	log := quiet()
+	var ready, ended sync.WaitGroup
+	for _, key := range keys {
+		e, err := New(store, key, "a", log)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !waiting {
+			ready.Add(1)
+		}
+		ended.Go(func() { stand(ctx, e, ready.Done) })
+	}
+	ready.Wait()
+	return func() {
+		cancel()
+		ended.Wait()
+	}
+}
+
+func standInRun(ctx context.Context, e *Election[string], led func()) {
+	_ = e.Run(ctx, func(ctx context.Context, _ *Term) error {
+		led()
+		<-ctx.Done()
+		return nil
+	})
+}
+
+func standInEvents(ctx context.Context, e *Election[string], led func()) {
+	for ev := range e.Events(ctx) {
+		if ev.State == StateLeader {
+			led()
+			<-ev.Context().Done()
+		}
+	}
+}
+
+type weight struct{ goroutines, heap, stack int }
+
+// weigh looks when everything has come to rest.
+func weigh() weight {
+	for last, same := -1, 0; same < 5; time.Sleep(10 * time.Millisecond) {
+		if n := runtime.NumGoroutine(); n == last {
+			same++
+		} else {
+			last, same = n, 0
+		}
+	}
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return weight{runtime.NumGoroutine(), int(m.HeapAlloc), int(m.StackInuse)}
 }

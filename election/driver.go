@@ -22,7 +22,6 @@ type driver struct {
 	key     string
 	opts    options
 	hub     *hub
-	log     *slog.Logger
 	m       *machine
 
 	ctx  context.Context //nolint:containedctx // the caller's: the driver is the campaign, and lives as long as it
@@ -30,9 +29,7 @@ type driver struct {
 
 	group     errgroup.Group
 	facts     chan message
-	resign    chan struct{}
-	leaving   chan fact
-	attention chan struct{}
+	attention chan struct{} // of capacity 1: there are wishes, or listeners came or went
 	done      chan struct{} // closed when the loop has ended
 	err       error         // what it ended with; to be read after that
 
@@ -47,8 +44,16 @@ type driver struct {
 	finished      bool
 
 	mu      sync.Mutex
-	callers map[uint64]chan error // who waits for an answer
+	wishes  wishes
+	callers map[uint64]chan error // who waits for an answer; nil until somebody does
 	lastID  uint64
+}
+
+// wishes are what callers want without waiting for it.
+type wishes struct {
+	resign bool // to step down, and to stand again
+	leave  bool // to leave for good
+	hurry  bool // with one try to release
 }
 
 // message is a fact with the lease that came with it.
@@ -65,54 +70,73 @@ func newDriver(ctx context.Context, b backend.Backend, key string, value []byte,
 		key:       key,
 		opts:      o,
 		hub:       h,
-		log:       o.logger.With(slog.String("key", key)),
 		m:         newMachine(r, value, o.backoff(o.policy), o.backoff(pace), o.backoff(pace)),
 		ctx:       ctx,
 		base:      context.WithoutCancel(ctx),
 		facts:     make(chan message),
-		resign:    make(chan struct{}, 1),
-		leaving:   make(chan fact, 1),
 		attention: make(chan struct{}, 1),
 		done:      make(chan struct{}),
-		callers:   make(map[uint64]chan error),
 	}
 }
 
 // run is the loop. It returns when the campaign is over; what is left of it then returns by itself.
 func (d *driver) run() {
 	stopped := d.ctx.Done()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	var alarm *time.Timer // none while all that can happen is told
+	var rings <-chan time.Time
 	d.step(message{fact: fact{kind: factListeners, n: d.hub.listeners()}})
 	if d.ctx.Err() == nil {
 		d.step(message{fact: fact{kind: factStart}})
 	}
 	for !d.finished {
-		if wait, ok := d.m.wake(d.opts.now()); ok {
-			timer.Reset(wait)
-		} else {
-			timer.Stop()
+		switch wait, ok := d.m.wake(d.opts.now()); {
+		case ok && alarm == nil:
+			alarm = time.NewTimer(wait)
+			rings = alarm.C
+		case ok:
+			alarm.Reset(wait)
+		case alarm != nil:
+			alarm.Stop()
+			alarm, rings = nil, nil
 		}
 		select {
 		case f := <-d.facts:
 			d.step(f)
-		case <-timer.C:
+		case <-rings:
 			d.look()
-		case <-d.resign:
-			d.step(message{fact: fact{kind: factResignAsked, err: ErrResigned}})
 		case <-d.attention:
-			d.step(message{fact: fact{kind: factListeners, n: d.hub.listeners()}})
-		case f := <-d.leaving:
-			d.step(message{fact: f})
+			d.attend()
 		case <-stopped:
 			stopped = nil
 			d.step(message{fact: fact{kind: factStopAsked, err: endOf(d.ctx)}})
 		}
 	}
+	if alarm != nil {
+		alarm.Stop()
+	}
 	for _, cancel := range []context.CancelFunc{d.cancelWait, d.cancelObserve} {
 		if cancel != nil {
 			cancel()
 		}
+	}
+}
+
+// attend tells the machine who listens and what was wished for.
+func (d *driver) attend() {
+	d.mu.Lock()
+	w := d.wishes
+	d.wishes = wishes{}
+	d.mu.Unlock()
+	d.step(message{fact: fact{kind: factListeners, n: d.hub.listeners()}})
+	if w.resign {
+		d.step(message{fact: fact{kind: factResignAsked, err: ErrResigned}})
+	}
+	if w.leave {
+		f := fact{kind: factStopAsked, err: ErrResigned}
+		if w.hurry {
+			f.n = 1
+		}
+		d.step(message{fact: f})
 	}
 }
 
@@ -165,7 +189,7 @@ func (d *driver) execute(e effect) {
 	case effectDiscard:
 		d.discard(d.came)
 	case effectWait:
-		d.wait(e)
+		d.wait(e.seq)
 	case effectBegin:
 		d.begin(e)
 	case effectInstall:
@@ -189,7 +213,7 @@ func (d *driver) execute(e effect) {
 	case effectAnswer:
 		d.answer(e.id, e.err)
 	case effectReport:
-		d.log.WarnContext(d.base, e.text, slog.Any("err", e.err))
+		d.warn(e.text, e.err)
 	case effectFinish:
 		d.finished, d.err = true, e.err
 	case effectCount:
@@ -236,9 +260,14 @@ func (d *driver) publish(n notice) {
 	if n.state == StateErrored {
 		level = slog.LevelWarn
 	}
-	d.log.Log(d.base, level, "election: "+n.state.String(),
+	d.opts.logger.LogAttrs(d.base, level, "election: "+n.state.String(), slog.String("key", d.key),
 		slog.Uint64("token", n.leader.Token), slog.Any("err", n.err), slog.Duration("retry_in", n.retryIn))
 	d.hub.publish(r)
+}
+
+// warn logs what the user should know of.
+func (d *driver) warn(text string, err error) {
+	d.opts.logger.LogAttrs(d.base, slog.LevelWarn, text, slog.String("key", d.key), slog.Any("err", err))
 }
 
 // ask hands a wish to the machine and waits for its answer.
@@ -247,6 +276,9 @@ func (d *driver) ask(ctx context.Context, f fact) error {
 	d.mu.Lock()
 	d.lastID++
 	f.id = d.lastID
+	if d.callers == nil {
+		d.callers = make(map[uint64]chan error)
+	}
 	d.callers[f.id] = answer
 	d.mu.Unlock()
 	defer func() {
@@ -279,15 +311,16 @@ func (d *driver) answer(id uint64, err error) {
 	}
 }
 
-// leave asks for the end of the campaign; hurry bounds the release to one try.
-func (d *driver) leave(hurry bool) {
-	f := fact{kind: factStopAsked, err: ErrResigned}
-	if hurry {
-		f.n = 1
-	}
+// wish hands on what a caller wants, without waiting.
+func (d *driver) wish(w wishes) {
+	d.mu.Lock()
+	d.wishes.resign = d.wishes.resign || w.resign
+	d.wishes.leave = d.wishes.leave || w.leave
+	d.wishes.hurry = d.wishes.hurry || w.hurry
+	d.mu.Unlock()
 	select {
-	case d.leaving <- f:
-	default:
+	case d.attention <- struct{}{}:
+	default: // it will look
 	}
 }
 

@@ -3,7 +3,6 @@ package election
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/retry"
@@ -15,15 +14,16 @@ import (
 func (d *driver) campaign(e effect) {
 	ctx, cancel := context.WithCancel(d.base)
 	d.cancelCall = cancel
+	seq, value := e.seq, e.value // all that is kept of it while others lead
 	d.group.Go(func() error {
 		defer cancel()
-		lease, err := d.backend.Campaign(ctx, d.key, e.value)
+		lease, err := d.backend.Campaign(ctx, d.key, value)
 		if err != nil {
-			d.post(message{fact: fact{kind: factFailed, seq: e.seq, err: err, class: classify(err)}})
+			d.post(message{fact: fact{kind: factFailed, seq: seq, err: err, class: classify(err)}})
 			return nil
 		}
 		d.post(message{
-			fact:  fact{kind: factWon, seq: e.seq, token: lease.Token(), grant: lease.Grant()},
+			fact:  fact{kind: factWon, seq: seq, token: lease.Token(), grant: lease.Grant()},
 			lease: lease,
 		})
 		return nil
@@ -61,23 +61,24 @@ func (d *driver) discard(lease backend.Lease) {
 		ctx, cancel := context.WithTimeout(d.base, d.m.rules.release)
 		defer cancel()
 		if err := lease.Resign(ctx); err != nil {
-			d.log.WarnContext(d.base, "a key won too late could not be given up; it expires within its TTL", slog.Any("err", err))
+			d.warn("a key won too late could not be given up; it expires within its TTL", err)
 		}
 		return nil
 	})
 }
 
-func (d *driver) wait(e effect) {
+// wait listens for the loss of the lease.
+func (d *driver) wait(seq uint64) {
 	lease := d.lease
 	ctx, cancel := context.WithCancel(d.base)
 	d.cancelWait = cancel
 	d.group.Go(func() error {
 		defer cancel()
-		f := fact{kind: factWaitFailed, seq: e.seq}
-		f.err = lease.Wait(ctx)
+		err := lease.Wait(ctx)
 		if ctx.Err() != nil {
 			return nil // no longer asked
 		}
+		f := fact{kind: factWaitFailed, seq: seq, err: err}
 		switch f.class = classify(f.err); f.class {
 		case classLost:
 			f.kind = factLost
@@ -99,10 +100,10 @@ func (d *driver) observe(seq uint64) {
 	d.cancelObserve = cancel
 	d.group.Go(func() error {
 		defer cancel()
-		f := fact{kind: factObserveFailed, seq: seq, err: errObserveEnded}
+		trouble := errObserveEnded
 		for l, err := range d.backend.Observe(ctx, d.key) {
 			if err != nil {
-				f.err = err
+				trouble = err
 				break
 			}
 			select {
@@ -112,7 +113,7 @@ func (d *driver) observe(seq uint64) {
 			}
 		}
 		select {
-		case d.facts <- message{fact: f}:
+		case d.facts <- message{fact: fact{kind: factObserveFailed, seq: seq, err: trouble}}:
 		case <-ctx.Done():
 		}
 		return nil

@@ -172,10 +172,7 @@ func (e *Election[T]) Term() *Term {
 // for good, leave the loop or end its context. Without a campaign it does nothing.
 func (e *Election[T]) Resign() {
 	if d := e.running(); d != nil {
-		select {
-		case d.resign <- struct{}{}:
-		default: // asked already
-		}
+		d.wish(wishes{resign: true})
 	}
 }
 
@@ -218,7 +215,7 @@ func (e *Election[T]) start(ctx context.Context, silent bool) (*driver, *subscri
 
 // finish leaves a campaign and waits until nothing of it runs.
 func (e *Election[T]) finish(d *driver, sub *subscription, hurry bool) {
-	d.leave(hurry)
+	d.wish(wishes{leave: true, hurry: hurry})
 	e.hub.unsubscribe(sub)
 	_ = d.group.Wait() // its goroutines report by facts, never by errors
 	e.hub.rest()

@@ -232,10 +232,10 @@ func newMachine(r rules, value []byte, retry, follow, renew delays) *machine {
 }
 
 // step tells the machine that now is the time and that f happened. It applies every deadline that has
-// passed, then f, and returns what to do, in order. The result is valid until the next step.
+// passed, then f, and returns what to do, in order. The result is the caller's: a machine that rests holds
+// no room for it.
 func (m *machine) step(now instant, f fact) []effect {
-	clear(m.out)
-	m.out = m.out[:0]
+	m.out = nil
 	for {
 		due, ok := m.due(now)
 		if !ok {
@@ -249,7 +249,9 @@ func (m *machine) step(now instant, f fact) []effect {
 	case f.kind == factWon:
 		m.emit(effect{kind: effectDiscard, term: f.seq})
 	}
-	return m.out
+	out := m.out
+	m.out = nil
+	return out
 }
 
 func (m *machine) apply(now instant, f fact) {

@@ -2,7 +2,6 @@ package election
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func (b *bench) do(d time.Duration, f fact) *bench {
 	b.t.Helper()
 	b.now += d
 	f = b.number(f)
-	b.all = slices.Clone(b.m.step(b.instant(), f))
+	b.all = b.m.step(b.instant(), f)
 	b.log = append(b.log, b.all...)
 	return b
 }

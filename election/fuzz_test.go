@@ -89,7 +89,7 @@ func (o *onlooker) tell(s []byte) {
 	}
 	from := b.m.phase
 	b.do(pass, f)
-	checkStep(o.t, factNames[f.kind], from, b.m)
+	checkStep(o.t, factNames[f.kind], from, b.m, b.all)
 	o.look()
 }
 

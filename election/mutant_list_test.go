@@ -181,7 +181,7 @@ var callMutants = []mutant{
 	},
 	{
 		name: "a win that nobody waits for is kept", dir: "election", file: "election/fsm.go",
-		old: "m.emit(effect{kind: effectDiscard, term: f.seq})\n\t}\n\treturn m.out", new: "_ = f\n\t}\n\treturn m.out",
+		old: "m.emit(effect{kind: effectDiscard, term: f.seq})\n\t}\n\tout := m.out", new: "_ = f\n\t}\n\tout := m.out",
 	},
 	{
 		name: "Confirm is answered by a renewal that was under way", dir: "election", file: "election/fsm_rules.go",
@@ -218,7 +218,7 @@ var driverMutants = []mutant{
 	},
 	{
 		name: "a stale win is not given back", dir: "election", file: "election/driver_calls.go",
-		old: "if err := lease.Resign(ctx); err != nil {\n\t\t\td.log", new: "if err := ctx.Err(); err != nil {\n\t\t\td.log",
+		old: "if err := lease.Resign(ctx); err != nil {\n\t\t\td.warn", new: "if err := ctx.Err(); err != nil {\n\t\t\td.warn",
 	},
 	{
 		name: "a call that hangs is not bounded", dir: "election", file: "election/driver_calls.go",

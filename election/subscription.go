@@ -3,6 +3,7 @@ package election
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -14,7 +15,7 @@ import (
 type hub struct {
 	mu   sync.Mutex
 	last record
-	subs map[*subscription]struct{}
+	subs []*subscription
 	// attention is told, without waiting, that the number of listeners has changed.
 	attention chan struct{}
 }
@@ -62,10 +63,7 @@ func (h *hub) campaign(attention chan struct{}, silent bool) *subscription {
 
 func (h *hub) add() *subscription {
 	s := &subscription{hub: h, wake: make(chan struct{}, 1)}
-	if h.subs == nil {
-		h.subs = make(map[*subscription]struct{})
-	}
-	h.subs[s] = struct{}{}
+	h.subs = append(h.subs, s)
 	return s
 }
 
@@ -97,7 +95,7 @@ func (h *hub) prime() {
 
 func (h *hub) unsubscribe(s *subscription) {
 	h.mu.Lock()
-	delete(h.subs, s)
+	h.subs = slices.DeleteFunc(h.subs, func(o *subscription) bool { return o == s })
 	h.tell()
 	h.mu.Unlock()
 	if s.cancel != nil {
@@ -121,7 +119,7 @@ func (h *hub) listeners() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
-	for s := range h.subs {
+	for _, s := range h.subs {
 		if !s.silent {
 			n++
 		}
@@ -135,7 +133,7 @@ func (h *hub) publish(r record) {
 	h.mu.Lock()
 	outdated := h.last.cancel
 	h.last = r
-	for s := range h.subs {
+	for _, s := range h.subs {
 		s.push(r)
 	}
 	h.mu.Unlock()
@@ -151,7 +149,7 @@ func (h *hub) amend(t *Term, value []byte) {
 	if h.last.term == t {
 		h.last.leader.Value = value
 	}
-	for s := range h.subs {
+	for _, s := range h.subs {
 		for i := range s.queue {
 			if s.queue[i].term == t {
 				s.queue[i].leader.Value = value
@@ -167,7 +165,7 @@ func (s *subscription) push(r record) {
 	}
 	for i, old := range s.queue {
 		if old.state == r.state {
-			s.queue = append(s.queue[:i], s.queue[i+1:]...)
+			s.queue = slices.Delete(s.queue, i, i+1)
 			break
 		}
 	}
@@ -221,7 +219,9 @@ func (s *subscription) pop() (r record, ok, closed bool) {
 	defer s.hub.mu.Unlock()
 	for len(s.queue) > 0 {
 		r := s.queue[0]
-		s.queue = append(s.queue[:0], s.queue[1:]...)
+		if s.queue = slices.Delete(s.queue, 0, 1); len(s.queue) == 0 {
+			s.queue = nil // what it held is not needed, and the next event may be hours away
+		}
 		if r.spent() || s.works && r.term != nil && !r.term.work.begin() {
 			continue
 		}

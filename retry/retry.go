@@ -68,19 +68,7 @@ func (p Policy) StartWith(random func() float64) *Backoff {
 	if p.Initial == 0 {
 		p.Initial = min(DefaultInitial, p.Max)
 	}
-	return &Backoff{
-		bounds: backoff.NewExponentialBackOff(
-			backoff.WithInitialInterval(p.Initial),
-			backoff.WithMaxInterval(p.Max),
-			backoff.WithMultiplier(multiplier),
-			// The library's own randomization straddles the interval and cannot be seeded, so the
-			// interval is taken bare and drawn from in NextBackOff.
-			backoff.WithRandomizationFactor(0),
-			backoff.WithMaxElapsedTime(0),
-		),
-		random: random,
-		limit:  p.Limit,
-	}
+	return &Backoff{policy: p, random: random}
 }
 
 var _ backoff.BackOff = (*Backoff)(nil)
@@ -88,25 +76,41 @@ var _ backoff.BackOff = (*Backoff)(nil)
 // Backoff is a Policy under way: it remembers how many pauses there were. It is not safe for
 // concurrent use.
 type Backoff struct {
-	bounds *backoff.ExponentialBackOff
+	policy Policy
 	random func() float64
-	limit  int
+	bounds *backoff.ExponentialBackOff // nil until there is a failure: most have none for long
 	used   int
 }
 
 // NextBackOff returns how long to wait before the next attempt, or Stop.
 func (b *Backoff) NextBackOff() time.Duration {
-	if b.limit > 0 && b.used >= b.limit {
+	if b.policy.Limit > 0 && b.used >= b.policy.Limit {
 		return Stop
 	}
 	b.used++
+	if b.bounds == nil {
+		b.bounds = b.policy.bounds()
+	}
 	return time.Duration(b.random() * float64(b.bounds.NextBackOff()))
 }
 
 // Reset starts over, as after a success.
 func (b *Backoff) Reset() {
 	b.used = 0
-	b.bounds.Reset()
+	b.bounds = nil
+}
+
+// bounds are the upper bounds of the pauses.
+func (p Policy) bounds() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(p.Initial),
+		backoff.WithMaxInterval(p.Max),
+		backoff.WithMultiplier(multiplier),
+		// The library's own randomization straddles the interval and cannot be seeded, so the interval is
+		// taken bare and drawn from in NextBackOff.
+		backoff.WithRandomizationFactor(0),
+		backoff.WithMaxElapsedTime(0),
+	)
 }
 
 // Permanent marks err as one that no retry can mend: a refused credential, a malformed key, a value
