@@ -35,6 +35,19 @@ func (m *machine) pump() {
 	}
 }
 
+// confirm has the store asked, unless it has nothing to say any more: under work that drains, the term may be over.
+func (m *machine) confirm(f fact) {
+	switch {
+	case m.gone:
+		m.answer(caller{id: f.id}, ErrLost)
+	case m.over:
+		m.answer(caller{id: f.id}, ErrExpired)
+	default:
+		m.confirms = append(m.confirms, caller{id: f.id})
+		m.pump()
+	}
+}
+
 // doubt asks the store at once whether the term stands.
 func (m *machine) doubt() {
 	m.wanted = true

@@ -137,8 +137,7 @@ func (m *machine) do(r rule, now instant, f fact) {
 	case told:
 		m.told(now, f)
 	case confirm:
-		m.confirms = append(m.confirms, caller{id: f.id})
-		m.pump()
+		m.confirm(f)
 	case refuse:
 		m.answer(caller{id: f.id}, ErrNotLeading)
 	}

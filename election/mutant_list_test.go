@@ -184,9 +184,13 @@ var callMutants = []mutant{
 		old: "m.emit(effect{kind: effectDiscard, term: f.seq})\n\t}\n\tout := m.out", new: "_ = f\n\t}\n\tout := m.out",
 	},
 	{
-		name: "Confirm is answered by a renewal that was under way", dir: "election", file: "election/fsm_rules.go",
+		name: "Confirm is answered by a renewal that was under way", dir: "election", file: "election/fsm_calls.go",
 		old: "m.confirms = append(m.confirms, caller{id: f.id})",
 		new: "if m.call != 0 && m.asker.id == 0 {\n\t\t\tm.asking = append(m.asking, caller{id: f.id})\n\t\t\treturn\n\t\t}\n\t\tm.confirms = append(m.confirms, caller{id: f.id})",
+	},
+	{
+		name: "Confirm waits for an answer about a term that is over", dir: "election", file: "election/fsm_calls.go",
+		old: "case m.over:\n\t\tm.answer", new: "case false:\n\t\tm.answer",
 	},
 	{
 		name: "a broken watch raises no doubt", dir: "election", file: "election/fsm_rules.go",

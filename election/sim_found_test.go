@@ -1,6 +1,7 @@
 package election
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -47,5 +48,18 @@ func TestATokenSeenWhileAWinIsConfirmedIsAskedAbout(t *testing.T) {
 	b.do(0, fact{kind: factRenewed, grant: b.granted(0)})
 	if b.m.phase != phaseLeading {
 		t.Errorf("confirmed twice, but is %s", phaseNames[b.m.phase])
+	}
+}
+
+// Found when the simulation began to count the callers who were not answered: Confirm, asked under draining work
+// just after the term was over, waited for an answer until its context ended, or the next term was renewed.
+func TestConfirmUnderDrainingWorkWhoseTermIsOverIsAnswered(t *testing.T) {
+	for scene, want := range map[string]error{"Draining, over": ErrExpired, "Draining to campaign": ErrLost} {
+		b := newBench(t)
+		scenes[scene](b)
+		b.do(0, fact{kind: factConfirmAsked, id: 7}).want(phaseDraining, "answer")
+		if e := b.find(effectAnswer); e.id != 7 || !errors.Is(e.err, want) {
+			t.Errorf("%s: caller %d is told %v, want %v", scene, e.id, e.err, want)
+		}
 	}
 }
