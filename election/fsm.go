@@ -218,7 +218,7 @@ type machine struct {
 	proclaims  []caller
 	confirms   []caller
 	trouble    error // the last failure to renew, for the event that may follow
-	mendless   error // a permanent one: the term runs on, the campaign will not
+	mendless   error // a permanent one that nothing has mended yet: if the term expires, the campaign ends with it
 	reason     error // what lead returned, for the next event
 	broken     bool  // it ends errored
 	final      error // what the campaign ends with

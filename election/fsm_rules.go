@@ -146,7 +146,7 @@ func (m *machine) do(r rule, now instant, f fact) {
 // stand begins a candidacy.
 func (m *machine) stand(now instant) {
 	m.phase, m.then = phaseCampaigning, thenCampaign
-	m.retryAt.set = false
+	m.retryAt.set, m.mendless = false, nil // the candidacy will tell
 	m.attend(now)
 	m.call = m.next()
 	m.emit(effect{kind: effectCampaign, seq: m.call, value: m.value})
@@ -200,7 +200,7 @@ func (m *machine) lead(now instant) {
 	m.phase = phaseLeading
 	m.retry.Reset()
 	m.follow.Reset()
-	m.denied, m.mendless = denials{}, nil
+	m.denied = denials{}
 	m.leader = leader{Value: m.value, Token: m.token}
 	m.highest, m.past = max(m.highest, m.token), max(m.past, m.token)
 	m.schedule()
@@ -231,9 +231,8 @@ func (m *machine) extend(now instant, f fact) {
 		return
 	}
 	p, err := m.rules.plan(f.grant.TTL)
-	if err != nil {
-		m.mendless = err // the plan ends the term; this ends the campaign with it
-	}
+	// If the plan ends the term, this ends the campaign with it. What an earlier renewal said is mended.
+	m.mendless = err
 	m.grant, m.plan = f.grant, p
 	m.shaken, m.trouble = false, err
 	m.renew.Reset()

@@ -164,6 +164,10 @@ var machineMutants = []mutant{
 // Bugs of calls and their answers.
 var callMutants = []mutant{
 	{
+		name: "a refusal that a renewal has mended is remembered", dir: "election", file: "election/fsm_rules.go",
+		old: "\tm.mendless = err\n\tm.grant", new: "\tif err != nil {\n\t\tm.mendless = err\n\t}\n\tm.grant",
+	},
+	{
 		name: "two calls at a time", dir: "election", file: "election/fsm_calls.go",
 		old: "if m.call != 0 || !m.held() {", new: "if !m.held() {",
 	},

@@ -63,3 +63,28 @@ func TestConfirmUnderDrainingWorkWhoseTermIsOverIsAnswered(t *testing.T) {
 		}
 	}
 }
+
+// Found when the simulation began to ask why campaigns end: a renewal that was refused for good, and then granted
+// after all, made the campaign end for good at the next failure of any kind, however much later.
+func TestARefusalThatWasMendedEndsNoCampaign(t *testing.T) {
+	refused := fact{kind: factRenewFailed, class: classPermanent, err: errTest}
+	for name, next := range map[string]func(b *bench){
+		"by a renewal": func(b *bench) {
+			b.do(time.Second, fact{kind: factTick}).do(0, fact{kind: factRenewed, grant: b.granted(0)})
+			b.do(0, fact{kind: factResignAsked, err: ErrResigned}).do(0, fact{kind: factWorkReturned}).do(0, fact{kind: factReleased})
+			b.do(time.Minute, fact{kind: factTick})
+		},
+		"by a loss": func(b *bench) {
+			b.do(0, fact{kind: factLost, class: classLost, err: ErrLost}).do(0, fact{kind: factWorkReturned})
+		},
+	} {
+		b := newBench(t)
+		leading(b)
+		b.do(6*time.Second, fact{kind: factTick}).do(0, refused)
+		next(b)
+		b.do(0, fact{kind: factFailed, err: errTest})
+		if b.m.phase != phaseBackingOff {
+			t.Errorf("%s: %s after a failure that will pass", name, phaseNames[b.m.phase])
+		}
+	}
+}
