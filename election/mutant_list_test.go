@@ -14,6 +14,14 @@ var termMutants = []mutant{
 		new: "return i.mono - earlier.mono",
 	},
 	{
+		name: "the wall clock is not looked at", dir: "election", file: "backend/instant.go",
+		old: "return max(i.running(earlier), i.wall-earlier.wall)", new: "return i.running(earlier)",
+	},
+	{
+		name: "time asleep does not count", dir: "election", file: "backend/instant.go",
+		old: "return i.mono - earlier.mono + max(0, i.asleep-earlier.asleep)", new: "return i.mono - earlier.mono",
+	},
+	{
 		name: "validity is not sticky", dir: "election", file: "election/term.go",
 		old: "case t.span.CompareAndSwap(s, nil):", new: "case true:",
 	},
@@ -124,6 +132,14 @@ var machineMutants = []mutant{
 		old: "m.phase = phasePausing\n\t\tm.retryAt = in(now, m.rules.pause)", new: "m.phase = phasePausing\n\t\tm.retryAt = in(now, 0)",
 	},
 	{
+		name: "a wish to resign is forgotten under work that drains", dir: "election", file: "election/fsm_rules.go",
+		old: "if m.then != thenEnd && m.then != thenPause {", new: "if false {",
+	},
+	{
+		name: "a wish to resign in trouble is followed by no pause", dir: "election", file: "election/fsm_rules.go",
+		old: "m.retryAt = in(now, max(m.rules.pause, m.retryAt.left(now)))", new: "m.retryAt = in(now, m.retryAt.left(now))",
+	},
+	{
 		name: "the highest token is not kept", like: "M18", dir: "election", file: "election/fsm_calls.go",
 		old: "case l.Token >= m.highest && l.Token > m.past:", new: "case true:",
 	},
@@ -136,8 +152,36 @@ var machineMutants = []mutant{
 		old: "case l.Token >= m.highest && l.Token > m.past:", new: "case l.Token > m.highest, l.Token == m.leader.Token:",
 	},
 	{
+		name: "what is no news is published", dir: "election", file: "election/fsm_rules.go",
+		old: "if m.observed(f.leader) && m.state() == StateCampaigning", new: "if (m.observed(f.leader) || true) && m.state() == StateCampaigning",
+	},
+	{
+		name: "an observation that failed is the last", dir: "election", file: "election/fsm_calls.go",
+		old: "if m.listeners > 0 {\n\t\tm.observeAt", new: "if false {\n\t\tm.observeAt",
+	},
+	{
+		name: "a second observation beside the first", dir: "election", file: "election/fsm_calls.go",
+		old: "case m.listeners > 0 && m.observing == 0 && !m.observeAt.set:", new: "case m.listeners > 0 && !m.observeAt.set:",
+	},
+	{
+		name: "loss is not listened for again", dir: "election", file: "election/fsm_rules.go",
+		old: "m.waitAt = in(now, m.pauseToFollow())", new: "_ = now",
+	},
+	{
 		name: "every refusal counts", dir: "election", file: "election/fsm.go",
 		old: "if d.n == 0 || now.Since(d.at) >= ttl {", new: "if d.n >= 0 {",
+	},
+	{
+		name: "no refusal is final", dir: "election", file: "election/fsm.go",
+		old: "return d.n >= enough", new: "return d.n > 1000*enough",
+	},
+	{
+		name: "a candidacy that failed is the last", dir: "election", file: "election/fsm_stop.go",
+		old: "m.phase = phaseBackingOff\n\tm.retryAt = m.standBy\n\tm.publish", new: "m.phase = phaseBackingOff\n\tm.publish",
+	},
+	{
+		name: "a failure that passes ends the campaign", dir: "election", file: "election/fsm_stop.go",
+		old: "if f.class == classPermanent || f.class == classClosed ||", new: "if f.class == classPassing || f.class == classPermanent || f.class == classClosed ||",
 	},
 	{
 		name: "a renewal that failed is the last", dir: "election", file: "election/fsm_rules.go",
@@ -156,6 +200,10 @@ var machineMutants = []mutant{
 		old: "if m.once || f.class == classPermanent ||", new: "if true || m.once || f.class == classPermanent ||",
 	},
 	{
+		name: "a panic is held up by three tries to release", dir: "election", file: "election/fsm_stop.go",
+		old: "if m.once || f.class == classPermanent ||", new: "if f.class == classPermanent ||",
+	},
+	{
 		name: "a permanent error while leading is forgotten", dir: "election", file: "election/fsm_rules.go",
 		old: "case f.class == classPermanent:\n\t\tm.mendless = f.err", new: "case f.class == classPermanent:",
 	},
@@ -163,6 +211,18 @@ var machineMutants = []mutant{
 
 // Bugs of calls and their answers.
 var callMutants = []mutant{
+	{
+		name: "callers are not answered when the term ends", dir: "election", file: "election/fsm_stop.go",
+		old: "m.answerAll(&m.confirms, why)", new: "_ = why",
+	},
+	{
+		name: "a Proclaim that failed is answered as if it had not", dir: "election", file: "election/fsm_calls.go",
+		old: "m.answer(m.asker, err)", new: "m.answer(m.asker, nil)",
+	},
+	{
+		name: "later terms announce the first value", dir: "election", file: "election/fsm_calls.go",
+		old: "m.value = m.asker.value // later", new: "_ = m.asker.value // later",
+	},
 	{
 		name: "a refusal that a renewal has mended is remembered", dir: "election", file: "election/fsm_rules.go",
 		old: "\tm.mendless = err\n\tm.grant", new: "\tif err != nil {\n\t\tm.mendless = err\n\t}\n\tm.grant",

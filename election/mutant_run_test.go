@@ -119,7 +119,7 @@ var (
 // tests runs a test binary and returns what failed in it, or nothing. Tests that do not end, or that end
 // all of the process, have noticed as well.
 func tests(ctx context.Context, dir, binary string, args ...string) string {
-	patience := time.Minute
+	patience := 2 * time.Minute
 	if strings.HasSuffix(dir, "etcd") { // leases of a real server take their time
 		patience = 5 * time.Minute
 	}

@@ -25,6 +25,8 @@ type checker struct {
 
 	excused  time.Duration // until when a broken assumption may show in validity
 	unsound  bool          // the store has lost writes: its tokens prove nothing any more
+	quiet    bool          // nothing is wrong, and nobody wants anything
+	granted  time.Duration // the longest lease that was granted
 	token    uint64        // of the last election
 	order    map[uint64]int
 	holders  map[uint64]*process
@@ -46,25 +48,54 @@ type seen struct {
 	since     time.Duration
 	bound     time.Duration
 	announced uint64
-	token     uint64  // of its last term
-	shown     uint64  // the highest token published
-	over      uint64  // the term that was seen over
-	taken     uint64  // the term whose Leader event was taken
-	hurt      int     // calls since the last grant that failed or took long
-	owes      uint64  // the candidacy that was won, and neither given up nor lost since
-	lost      uint64  // the term of which the store has said that it is lost
-	stopped   uint64  // the term whose work was told to stop
-	told      instant // when
-	fresh     bool    // it has got a grant in this step
-	asked     bool    // to resign, in this step
-	resting   bool    // it was asked to resign, and has not stood since
+	token     uint64        // of its last term
+	shown     uint64        // the highest token published
+	over      uint64        // the term that was seen over
+	hurt      int           // calls since the last grant that failed or took long
+	owes      uint64        // the candidacy that was won, and neither given up nor lost since
+	lost      uint64        // the term of which the store has said that it is lost
+	stopped   uint64        // the term whose work was told to stop
+	told      instant       // when
+	fresh     bool          // it has got a grant in this step
+	granted   time.Duration // when
+	asked     bool          // to resign, in this step
+	resting   bool          // it was asked to resign, and has not stood since
 	resigned  instant
+	pausing   bool // and has given up what it held
+	paused    instant
 	proofs    map[uint64][]proof
 	working   bool
+
+	value   string // what the next candidacy announces
+	takes   []take // of values, by the store
+	hurried bool   // it was asked to leave with one try to release
+	tries   int    // to release, since then
+	reason  ending // why the campaign may end for good
+	final   bool   // and has to, now
+	denials int
+	denied  instant
+	errored int // Errored events since it last led
 }
+
+// take is a value that the store took from a leader.
+type take struct {
+	value string
+	at    time.Duration
+}
+
+// ending is what a campaign that ends for good ends of.
+type ending uint8
+
+const (
+	endless   ending = iota
+	mendless         // the last renewal failed for good: if no other succeeds before the term ends
+	endNow           // a candidacy did, or the backend was closed
+	endWished        // the user wants to leave, or the work is done
+)
 
 func (c *checker) init(w *world) {
 	c.w = w
+	c.granted = w.granted
 	c.order = make(map[uint64]int)
 	c.holders = make(map[uint64]*process)
 }
@@ -78,9 +109,9 @@ func (c *checker) fail(rule, format string, args ...any) {
 
 // excuse notes until when a fault may make two terms valid at a time. What was granted before it counts
 // for one TTL at most, by the slowest clock.
-func (c *checker) excuse(f fault) {
-	until := c.w.now + f.dur + c.w.granted*102/100
-	switch f.kind.breaks() {
+func (c *checker) excuse(f fault, broken assumption) {
+	until := c.w.now + f.dur + c.granted*102/100
+	switch broken {
 	case holds:
 		return
 	case breaks1:
@@ -140,12 +171,12 @@ func (w *world) inspect() {
 func (c *checker) punctual(p *process) {
 	const late = maxLook + 3*hand
 	t := p.d.term
-	if t == nil || p.h.frozen || c.w.now-p.h.outage < late || t.ctx.Err() != nil {
+	if t == nil || p.h.frozen || c.w.now-max(p.h.outage, p.seen.granted) < late || t.ctx.Err() != nil {
 		return
 	}
 	if s := t.span.Load(); s != nil {
 		proofs := p.seen.proofs[t.number]
-		if soft := safeSoft(proofs[len(proofs)-1].ttl); p.h.instant().Since(s.sent) > soft+late {
+		if soft := c.w.safeSoft(proofs[len(proofs)-1].ttl); p.h.instant().Since(s.sent) > soft+late {
 			c.fail("I16", "host %d: the work of term %d is not told to stop", p.h.id, t.token)
 		}
 	}
@@ -175,8 +206,14 @@ func (c *checker) proved(cand *candidacy, a answer, sent instant, at time.Durati
 
 // stepped holds after every step of a machine.
 func (c *checker) stepped(p *process) {
-	if m := p.d.m; p.seen.asked && (m.phase == phasePausing || m.then == thenPause) {
-		p.seen.resting, p.seen.resigned = true, p.h.instant()
+	if p.seen.final && !p.finished {
+		c.fail("I19", "host %d: goes on, although the store has refused it for good", p.h.id)
+	}
+	if m := p.d.m; p.seen.asked && m.phase != phaseEnded && m.then != thenEnd {
+		p.seen.resting, p.seen.resigned, p.seen.pausing = true, p.h.instant(), false
+	}
+	if p.seen.resting && !p.seen.pausing && p.d.m.phase == phasePausing {
+		p.seen.pausing, p.seen.paused = true, p.h.instant()
 	}
 	// A grant whose time is up by a clock that was set meanwhile is acted on in the next step, at once.
 	fresh := p.seen.fresh
@@ -199,7 +236,7 @@ func (c *checker) stepped(p *process) {
 	proofs := p.seen.proofs[t.number]
 	for _, proof := range slices.Backward(proofs) {
 		if proof.sent == s.sent {
-			if limit := proof.ttl - safeMargin(proof.ttl); s.hard > limit {
+			if limit := proof.ttl - c.w.safeMargin(proof.ttl); s.hard > limit {
 				c.fail("I5", "host %d: the term lasts %v of a lease of %v, may last %v", p.h.id, s.hard, proof.ttl, limit)
 			}
 			return
@@ -209,7 +246,10 @@ func (c *checker) stepped(p *process) {
 }
 
 // safeMargin is what the documentation promises, worked out anew.
-func safeMargin(ttl time.Duration) time.Duration {
+func (s *scenario) safeMargin(ttl time.Duration) time.Duration {
+	if s.wants.margin >= 0 {
+		return s.wants.margin
+	}
 	if ttl < 2*time.Second {
 		return ttl / 4
 	}
@@ -217,7 +257,13 @@ func safeMargin(ttl time.Duration) time.Duration {
 }
 
 // safeSoft is when work is told to stop, after the proof was sent.
-func safeSoft(ttl time.Duration) time.Duration { return ttl - safeMargin(ttl) - ttl/5 }
+func (s *scenario) safeSoft(ttl time.Duration) time.Duration {
+	drain := ttl / 5
+	if s.wants.drain >= 0 {
+		drain = s.wants.drain
+	}
+	return ttl - s.safeMargin(ttl) - drain
+}
 
 // enthroned hears of every election, in the store.
 func (c *checker) enthroned(rec *simRecord) {
@@ -262,13 +308,48 @@ func (c *checker) gone(p *process) {
 	p.client.vanish()
 }
 
-// steady holds when nothing has been wrong for a while.
+// took hears of a value that the store has taken.
+func (c *checker) took(cand *candidacy, value []byte) {
+	s := &cand.client.p.seen
+	s.takes = append(s.takes, take{string(value), c.w.now})
+}
+
+// calm holds when nothing has been wrong for a while: everybody stands or leads, whoever listens knows who
+// leads, and whoever asked was answered.
+func (c *checker) calm() {
+	w := c.w
+	for _, h := range w.hosts {
+		p := h.proc
+		m := p.d.m
+		cand := p.client.standing
+		switch {
+		case m.phase == phaseLeading && c.valid(p):
+		case m.phase != phaseCampaigning || cand == nil:
+			c.fail("I18", "host %d: neither leads nor stands, but %s", h.id, phaseNames[m.phase])
+		case w.profile.queue && w.store.find(cand.id) == nil:
+			c.fail("I18", "host %d: stands, but the store does not know it", h.id)
+		}
+		if m.phase == phaseLeading && p.client.waiting == nil {
+			c.fail("I18", "host %d: leads, and does not listen for its loss", h.id)
+		}
+		if m.listeners > 0 && !m.answered {
+			c.fail("I9", "host %d: %d listen, and nobody observes", h.id, m.listeners)
+		}
+		if len(p.asks) > 0 {
+			c.fail("answers", "host %d: %d callers were never answered", h.id, len(p.asks))
+		}
+	}
+	c.quiet = true
+}
+
+// steady holds when it has been calm for a while.
 func (c *checker) steady(renewals int, over time.Duration) {
 	w := c.w
+	c.quiet = false
 	if c.violation != nil {
 		return
 	}
-	if most := int(over/(safeSoft(w.granted)/2)) + 3; renewals > most {
+	if most := int((over+over/100)/(w.safeSoft(w.granted)/2)) + 1; renewals > most {
 		c.fail("I12", "%d renewals in %v of calm, at most %d are due", renewals, over, most)
 	}
 	if w.weak || c.unsound || w.now-w.store.changedAt < 2*w.ttl {
@@ -277,7 +358,7 @@ func (c *checker) steady(renewals int, over time.Duration) {
 	l := w.store.leader()
 	for _, h := range w.hosts {
 		m := h.proc.d.m
-		if h.proc.finished || !m.answered || m.listeners == 0 {
+		if m.listeners == 0 {
 			continue
 		}
 		// A leader whose Proclaim was not answered cannot know which value stands; the others see.
@@ -302,6 +383,10 @@ func (c *checker) ended() {
 		if p.client.standing != nil || p.client.waiting != nil || p.client.observing != nil {
 			c.fail("I11", "host %d: calls are left after the end", h.id)
 		}
+	}
+	// What was won is given up. (A request to join that was overtaken by the one to withdraw may be there for a TTL.)
+	if r := c.w.store.holder; r != nil && r.c != nil && r.token == r.c.token && !r.c.client.p.dead {
+		c.fail("I11", "host %d: term %d was not given up", r.c.client.p.h.id, r.token)
 	}
 	if n := len(c.w.store.observers) + len(c.w.store.listening); n > 0 {
 		c.fail("I11", "%d watches are left after the end", n)

@@ -14,6 +14,7 @@ import (
 var (
 	errSimTimeout = errors.New("sim: no answer in time")
 	errSimRemoved = errors.New("sim: the candidacy is gone from the store")
+	errSimFull    = errors.New("sim: no space left")
 	errSimDenied  = fmt.Errorf("sim: %w", backend.ErrDenied)
 	errSimRefused = retry.Permanent(errors.New("sim: bad credentials"))
 )
@@ -86,6 +87,7 @@ func (c *simClient) bound() deadline {
 // ask sends one request. done is called once: with the answer, or with an error when bound has passed.
 func (c *simClient) ask(r request, bound time.Duration, done func(answer)) *rpc {
 	h, w := c.p.h, c.p.w
+	r.by = h
 	call := &rpc{by: in(h.instant(), bound), done: done}
 	call.timer = h.after(bound, func() { call.finish(answer{err: errSimTimeout}) })
 	if w.now < c.refused {

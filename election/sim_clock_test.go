@@ -1,6 +1,7 @@
 package election
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
@@ -22,6 +23,7 @@ const (
 // summed up, so that looking at a clock does not change it.
 type simClock struct {
 	gait               gait
+	blind              bool          // this system does not tell how long it was suspended
 	ppm                int64         // rate error
 	since              time.Duration // true time of the last change
 	mono, wall, asleep time.Duration // readings at that time
@@ -46,7 +48,13 @@ func (c *simClock) readings(now time.Duration) (mono, wall, asleep time.Duration
 	return mono, wall, asleep
 }
 
-func (c *simClock) read(now time.Duration) instant { return backend.InstantAt(c.readings(now)) }
+func (c *simClock) read(now time.Duration) instant {
+	mono, wall, asleep := c.readings(now)
+	if c.blind {
+		asleep = 0
+	}
+	return backend.InstantAt(mono, wall, asleep)
+}
 
 func (c *simClock) monotonic(now time.Duration) time.Duration {
 	mono, _, _ := c.readings(now)
@@ -70,6 +78,9 @@ type host struct {
 	w       *world
 	id      int
 	clock   simClock
+	rate    int64 // of the clock, as it was made
+	wrong   int64 // by how much a fault has changed that
+	timers  []*localTimer
 	freezes [gaitCount]int // reasons why nothing runs here
 	frozen  bool
 	stalled []func() // what came meanwhile
@@ -77,6 +88,9 @@ type host struct {
 
 	cutTo, cutFrom, slow, drop int           // network faults under way
 	outage                     time.Duration // true time when the host itself was last not itself
+	slept, stepped             time.Duration // true time when it last slept, and when its wall clock was set
+	stale                      int           // reasons why it reads from a server that nobody tells anything
+	old                        answer        // which then answers this
 }
 
 func (h *host) instant() instant { return h.clock.read(h.w.now) }
@@ -108,6 +122,19 @@ func (h *host) freeze(g gait, n int) {
 	}
 }
 
+// pace changes the rate of the clocks. Timers are told: they count by them.
+func (h *host) pace(ppm int64) {
+	h.clock.change(h.w.now, h.clock.gait, 0)
+	h.wrong += ppm
+	h.clock.ppm = h.rate + min(max(h.wrong, -700_000), 3_000_000)
+	h.outage = h.w.now
+	for _, t := range h.timers {
+		if !t.dead {
+			t.arm()
+		}
+	}
+}
+
 func (h *host) thaw() {
 	late := h.stalled
 	h.stalled = nil
@@ -133,6 +160,10 @@ type localTimer struct {
 func (h *host) after(d time.Duration, f func()) *localTimer {
 	t := &localTimer{h: h, due: h.clock.monotonic(h.w.now) + max(d, 0), f: f}
 	t.arm()
+	if len(h.timers) == cap(h.timers) {
+		h.timers = slices.DeleteFunc(h.timers, func(t *localTimer) bool { return t.dead })
+	}
+	h.timers = append(h.timers, t)
 	return t
 }
 

@@ -3,6 +3,7 @@ package election
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // fact hears of what a machine is told, before it is.
@@ -18,6 +19,7 @@ func (c *checker) fact(p *process, f fact) {
 		p.seen.owes = f.seq
 	default:
 	}
+	c.reasons(p, f)
 	switch f.kind {
 	case factWon, factFailed, factRenewed, factRenewFailed, factProclaimed, factReleased:
 	default:
@@ -32,18 +34,67 @@ func (c *checker) fact(p *process, f fact) {
 	}
 }
 
+// reasons notes what a campaign may end of: the wish to leave, work that is done, a closed backend, a refusal that
+// no retry can mend, or that stood for two TTLs. A renewal that succeeds mends what the one before it said.
+func (c *checker) reasons(p *process, f fact) {
+	m, s := p.d.m, &p.seen
+	current := f.seq == m.call && f.seq != 0
+	refused := f.class == classPermanent || f.class == classClosed
+	switch f.kind {
+	case factStopAsked:
+		s.reason = endWished
+		s.hurried = s.hurried || f.n == 1 && m.phase != phaseEnded
+	case factLeadReturned:
+		if f.seq == m.term && m.phase == phaseLeading {
+			s.reason = endWished
+		}
+	case factClosed:
+		if f.seq == m.wait && f.seq != 0 {
+			s.reason = max(s.reason, endNow)
+		}
+	case factFailed:
+		current = current && m.phase == phaseCampaigning // else it was withdrawn, and what came of it does not matter
+		if f.class == classDenied && current && (s.denials == 0 || p.h.instant().Since(s.denied) >= c.w.ttl) {
+			s.denials++
+			s.denied = p.h.instant()
+		}
+		if current && (refused || f.class == classDenied && s.denials >= 3) {
+			s.reason, s.final = max(s.reason, endNow), true
+		}
+	case factRenewFailed:
+		if current && refused {
+			s.reason = max(s.reason, mendless)
+		}
+	default:
+	}
+}
+
 // effect holds for everything that a machine wants done, before it is done.
 func (c *checker) effect(p *process, e effect) {
 	if p.finished {
 		c.fail("I11", "host %d: %s after the end", p.h.id, effectNames[e.kind])
 	}
+	if c.quiet && e.kind != effectRenew && e.kind != effectInstall {
+		c.fail("I12", "host %d: %s, though nothing has happened", p.h.id, effectNames[e.kind])
+	}
 	switch e.kind {
+	case effectWait:
+		if p.client.waiting != nil {
+			c.fail("calls", "host %d: waits for loss twice at a time", p.h.id)
+		}
+	case effectObserve:
+		if p.client.observing != nil {
+			c.fail("calls", "host %d: observes twice at a time", p.h.id)
+		}
 	case effectCampaign, effectRenew, effectProclaim, effectRelease:
 		c.call(p, e)
 	case effectBegin:
 		c.begin(p, e)
 	case effectInstall:
-		p.seen.hurt, p.seen.fresh = 0, true
+		p.seen.hurt, p.seen.fresh, p.seen.granted = 0, true, c.w.now
+		if p.seen.reason == mendless {
+			p.seen.reason = endless
+		}
 	case effectCancel:
 		c.cancelled(p, e)
 	case effectPublish:
@@ -61,6 +112,9 @@ func (c *checker) effect(p *process, e effect) {
 			c.fail("I11", "host %d: the end, with work %v, announced %d, call %d, not given up %d",
 				p.h.id, p.seen.working, p.seen.announced, p.seen.call, p.seen.owes)
 		}
+		if p.seen.reason == endless && (p.limit == 0 || p.seen.errored <= p.limit) {
+			c.fail("I19", "host %d: the campaign ends for good without a reason: %v", p.h.id, e.err)
+		}
 	default:
 	}
 }
@@ -73,7 +127,8 @@ func (c *checker) call(p *process, e effect) {
 	p.seen.call, p.seen.since, p.seen.bound = e.seq, c.w.now, e.bound
 	switch e.kind {
 	case effectRenew, effectProclaim:
-		if e.bound <= 0 || e.bound > safeSoft(c.w.granted)/7 {
+		proofs := p.seen.proofs[e.term]
+		if e.bound <= 0 || e.bound > c.w.safeSoft(proofs[len(proofs)-1].ttl)/7 {
 			c.fail("calls", "host %d: %s is bounded by %v", p.h.id, effectNames[e.kind], e.bound)
 		}
 		if p.seen.stopped == e.term && p.h.instant().Since(p.seen.told) > p.d.m.rules.drainLimit {
@@ -87,8 +142,16 @@ func (c *checker) call(p *process, e effect) {
 		if t := p.d.term; t != nil && t.number == e.term && t.span.Load() != nil {
 			c.fail("I8", "host %d: released before the term was over", p.h.id)
 		}
+		if p.seen.hurried {
+			if p.seen.tries++; p.seen.tries > 1 {
+				c.fail("I11", "host %d: a second try to release under a panic", p.h.id)
+			}
+		}
 		p.seen.owes = 0
 	default:
+		if string(e.value) != p.seen.value {
+			c.fail("proclaim", "host %d: announces %q, the last value that was taken is %q", p.h.id, e.value, p.seen.value)
+		}
 		c.stands(p)
 	}
 	if p.seen.working {
@@ -100,10 +163,14 @@ func (c *checker) call(p *process, e effect) {
 // to resign, others had their time.
 func (c *checker) stands(p *process) {
 	p.seen.hurt = 0
+	if p.seen.reason == mendless {
+		p.seen.reason = endless // the candidacy will tell
+	}
 	if p.seen.owes != 0 {
 		c.fail("I15", "host %d: stands again without having given up what it held", p.h.id)
 	}
-	if p.seen.resting && p.h.instant().Since(p.seen.resigned) < p.d.m.rules.pause {
+	now := p.h.instant()
+	if waited := max(now.Since(p.seen.resigned), now.Since(p.seen.paused)); p.seen.resting && (!p.seen.pausing || waited < p.d.m.rules.pause) {
 		c.fail("I17", "host %d: resigned, and stands again without a pause", p.h.id)
 	}
 	p.seen.resting = false
@@ -111,10 +178,10 @@ func (c *checker) stands(p *process) {
 
 func (c *checker) begin(p *process, e effect) {
 	c.w.stats.terms++
-	p.seen.fresh = true
+	p.seen.fresh, p.seen.granted = true, c.w.now
 	cand := p.client.held[e.term]
 	switch {
-	case p.h.instant().Since(e.grant.Sent) >= safeSoft(e.grant.TTL):
+	case p.h.instant().Since(e.grant.Sent) >= c.w.safeSoft(e.grant.TTL):
 		c.fail("I16", "host %d: term %d begins when its work should stop", p.h.id, e.token)
 	case cand == nil || cand.token != e.token:
 		c.fail("I3", "host %d: term %d is not what was won", p.h.id, e.token)
@@ -129,6 +196,7 @@ func (c *checker) begin(p *process, e effect) {
 	}
 	c.holders[e.token] = p
 	p.seen.token, p.seen.hurt = e.token, 0
+	p.seen.denials, p.seen.errored = 0, 0
 }
 
 // cancelled: a term ends because somebody asked, because the store took it away, or because it could not
@@ -141,6 +209,9 @@ func (c *checker) cancelled(p *process, e effect) {
 	}
 	switch {
 	case errors.Is(e.err, ErrExpired):
+		if p.seen.reason == mendless { // and nothing has mended it in time
+			p.seen.reason = endNow
+		}
 		if hurt < 3 && p.h.outage+2*c.w.ttl < c.w.now {
 			c.fail("I13", "host %d: the term expired after %d failed calls", p.h.id, hurt)
 		}
@@ -163,6 +234,9 @@ func (c *checker) published(p *process, n notice) {
 		c.fail("I7", "host %d: the end of a term is told before its context has ended", p.h.id)
 	}
 	s.announced = n.term
+	if n.state == StateErrored {
+		s.errored++
+	}
 	if t := n.leader.Token; t != 0 {
 		if t < s.shown && !c.unsound {
 			c.fail("I9", "host %d: published leader %d after %d", p.h.id, t, s.shown)
@@ -174,8 +248,8 @@ func (c *checker) published(p *process, n notice) {
 	}
 }
 
-// taken holds for every event that the loop sees.
-func (c *checker) taken(l *loop, r record, previous State) {
+// taken holds for every event that a listener sees.
+func (c *checker) taken(l *eye, r record, previous State) {
 	c.w.note(l.p.h, "sees", uint64(r.state))
 	if l.owed && (r.err == nil || previous != StateLeader) {
 		c.fail("I7", "host %d: the loop saw a term begin and then %v after %v, error %v", l.p.h.id, r.state, previous, r.err)
@@ -187,10 +261,10 @@ func (c *checker) taken(l *loop, r record, previous State) {
 	if r.term.ctx.Err() != nil || r.term.span.Load() == nil {
 		c.fail("I7", "host %d: the loop saw term %d begin, which is over", l.p.h.id, r.term.token)
 	}
-	if l.p.seen.taken == r.term.number {
+	if l.taken == r.term.number {
 		c.fail("I7", "host %d: term %d began twice", l.p.h.id, r.term.token)
 	}
-	l.p.seen.taken = r.term.number
+	l.taken = r.term.number
 }
 
 // lastEvent holds when nothing will follow.
@@ -203,9 +277,17 @@ func (c *checker) lastEvent(l *loop) {
 	}
 }
 
-// answered holds for Confirm: nil says that the store was asked after the question.
+// answered holds for Confirm and Proclaim: nil says that the store was asked after the question, and has taken the
+// value.
 func (c *checker) answered(p *process, a simAsk, err error) {
-	if err != nil || a.kind != factConfirmAsked {
+	switch {
+	case err != nil:
+		return
+	case a.kind == factProclaimAsked:
+		p.seen.value = a.value
+		if !slices.ContainsFunc(p.seen.takes, func(t take) bool { return t.value == a.value && t.at >= a.at }) {
+			c.fail("proclaim", "host %d: the store is said to have taken %q, and has not", p.h.id, a.value)
+		}
 		return
 	}
 	proofs := p.seen.proofs[p.d.m.term]

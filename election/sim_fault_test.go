@@ -8,15 +8,22 @@ func (w *world) strike(f fault) {
 		f.host = h.id // where it hurts
 	}
 	h := w.hosts[f.host]
+	breaks := f.kind.breaks()
+	if h.deceived(&f) {
+		if breaks = breaks3; w.trust {
+			f.kind, breaks = faultStop, holds
+		}
+	}
+	if f.kind == faultDenied {
+		f.dur *= 2 // three answers, a TTL apart each, are final
+	}
 	f.dur = min(f.dur, w.peace-w.now)
 	w.note(h, faultNames[f.kind], uint64(f.dur))
 	w.stats.struck[f.kind]++
-	for _, each := range w.hosts {
-		if each == h || f.kind >= faultStoreDown {
-			each.note(f)
-		}
+	if f.kind.shakes() {
+		h.note(f)
 	}
-	w.check.excuse(f)
+	w.check.excuse(f, breaks)
 	switch f.kind {
 	case faultCut:
 		w.during(f, func(n int) { h.cutTo += n; h.cutFrom += n })
@@ -30,6 +37,10 @@ func (w *world) strike(f fault) {
 		w.during(f, func(n int) { h.drop += n })
 	case faultCrash:
 		h.crash(f.dur)
+	case faultCrashAll:
+		for _, h := range w.hosts {
+			h.crash(f.dur)
+		}
 	case faultStop:
 		w.freeze(f, gaitStopped)
 	case faultSuspend:
@@ -43,12 +54,41 @@ func (w *world) strike(f fault) {
 		if f.n%5 == 0 {
 			step = time.Duration(f.n % int64(2*time.Hour))
 		}
+		if f.n&4 != 0 {
+			step = -step
+		}
 		h.set(step)
 		if f.kind == faultWobble {
 			w.at(w.now+f.dur/4, func() { h.set(-step) })
 		}
+	case faultRate:
+		ppm := [...]int64{-500_000, -100_000, -20_000, 20_000, 100_000, 1_000_000}[f.n>>3%6]
+		w.during(f, func(n int) { h.pace(int64(n) * ppm) })
+	case faultStale:
+		if h.stale == 0 {
+			h.old = answer{leader: w.store.leader(), rev: w.store.rev}
+		}
+		w.during(f, func(n int) { h.stale += n })
 	default:
 		w.strikeStore(f, h)
+	}
+}
+
+// deceived reports whether all clocks of the host together do not see how much time passes: without a clock that
+// counts in a suspend, the wall clock alone does, and setting it in the same lease can hide the suspend.
+func (h *host) deceived(f *fault) bool {
+	lease := h.w.check.granted * 102 / 100
+	switch {
+	case !h.clock.blind:
+		return false
+	case f.kind == faultSuspend, f.kind == faultDoze:
+		h.slept = max(h.slept, h.w.now+f.dur)
+		return f.kind == faultDoze || h.w.now < h.stepped+lease
+	case f.kind == faultStep, f.kind == faultWobble:
+		h.stepped = max(h.stepped, h.w.now+f.dur)
+		return h.w.now < h.slept+lease
+	default:
+		return false
 	}
 }
 
@@ -71,16 +111,25 @@ func (w *world) strikeStore(f fault, h *host) {
 		w.at(w.now+f.dur, s.restartLeases)
 	case faultDenied:
 		w.during(f, func(n int) { s.denied += n })
+	case faultReadOnly:
+		w.during(f, func(n int) { s.full += n })
+	case faultRegrant:
+		w.granted = w.ttl * time.Duration(80+f.n%60) / 100
+		w.check.granted = max(w.check.granted, w.granted)
 	case faultSilent:
 		w.during(f, func(n int) { s.silent += n })
 	case faultRepeat:
 		w.during(f, func(n int) { s.repeat += n })
 	case faultLoseTail:
 		s.forget(int(f.n % 4))
+	case faultRestore:
+		s.forget(int(f.n % 8))
 	case faultEarly:
 		s.end(s.holder, "early expiry")
+	case faultJump:
+		s.jump()
 	case faultRevoke:
-		s.revoke()
+		s.revoke(f.n >> 2)
 	case faultDelete:
 		s.delete()
 	case faultEdit:

@@ -1,6 +1,9 @@
 package election
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // What operators, foreign hands and failing servers do to the store.
 
@@ -16,34 +19,45 @@ func (s *simStore) restartLeases() {
 
 // remember keeps the last states for a failover that goes back to one of them.
 func (s *simStore) remember() {
-	if !s.w.profile.loseTail {
+	if s.w.trust {
 		return
 	}
-	s.past = append(s.past, simState{s.holder, s.tokens})
+	s.past = append(s.past, simState{s.holder, slices.Clone(s.waiting), s.tokens})
 	if len(s.past) > 8 {
 		s.past = s.past[1:]
 	}
 }
 
-// forget goes back over the last n acknowledged changes of leader.
+// forget goes back over the last n acknowledged changes of leader; those who have joined the queue since are
+// forgotten, and those who had left it are in it again.
 func (s *simStore) forget(n int) {
 	if len(s.past) == 0 {
 		return
 	}
 	back := s.past[max(0, len(s.past)-1-n)]
-	s.holder, s.tokens = back.holder, back.tokens
+	s.holder, s.waiting, s.tokens = back.holder, back.waiting, back.tokens
 	s.past = nil
-	if s.holder != nil {
-		s.extend(s.holder)
-	}
+	s.restartLeases()
 	s.changed()
 	if s.holder == nil {
 		s.vacated()
 	}
 }
 
-// revoke ends the session of the holder, and with it all that it wrote.
-func (s *simStore) revoke() { s.end(s.holder, "revoked") }
+// revoke ends somebody's session, and with it all that it wrote.
+func (s *simStore) revoke(n int64) {
+	if i := int(n % int64(2+len(s.waiting))); i < len(s.waiting) {
+		s.end(s.waiting[i], "revoked")
+		return
+	}
+	s.end(s.holder, "revoked")
+}
+
+// jump is a store whose clock was set forward by more than any lease lasts.
+func (s *simStore) jump() {
+	s.waiting = nil
+	s.end(s.holder, "expired, by a clock that was set")
+}
 
 // delete is an operator's: no lock-delay follows.
 func (s *simStore) delete() {

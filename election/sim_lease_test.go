@@ -57,12 +57,12 @@ func (c *simClient) discard(number uint64) {
 func (c *simClient) wait(e effect) {
 	cand, s := c.held[e.term], c.p.w.store
 	cand.waitSeq = e.seq
-	c.waiting = cand
 	c.p.d.cancelWait = func() { c.unwait(cand) }
 	if c.closed {
 		c.later(fact{kind: factClosed, seq: e.seq, err: backend.ErrClosed, class: classClosed})
 		return
 	}
+	c.waiting = cand
 	s.listening = append(s.listening, cand)
 	if s.own(cand) == nil && !c.p.w.profile.mute {
 		s.push(c.p, func() { c.lost(cand) })
@@ -120,12 +120,12 @@ type observation struct {
 func (c *simClient) observe(seq uint64) {
 	s := c.p.w.store
 	o := &observation{client: c, seq: seq}
-	c.observing = o
 	c.p.d.cancelObserve = func() { c.unobserve(o) }
 	if c.closed {
 		c.later(fact{kind: factObserveFailed, seq: seq, err: backend.ErrClosed, class: classClosed})
 		return
 	}
+	c.observing = o
 	s.observers = append(s.observers, o)
 	o.read()
 	c.attend(seq, func() bool { return c.observing == o }, func() { o.failed(errSimTimeout) })

@@ -9,8 +9,7 @@ import (
 // loop plays the caller's goroutine: the body of a loop over Events, or the function given to Run. It
 // takes events from a real subscription, works while it leads, and is in no hurry to stop.
 type loop struct {
-	p   *process
-	sub *subscription
+	eye
 	run bool // it is Run's
 
 	waking bool // scheduled to look at its queue
@@ -21,8 +20,28 @@ type loop struct {
 	term    *Term // that the body works for
 	extra   int   // functions of term.Go that run
 	leaving *localTimer
-	last    State
-	owed    bool // saw a term begin, and not yet how it ended
+}
+
+// eye is what the checker remembers of one listener.
+type eye struct {
+	p     *process
+	sub   *subscription
+	last  State
+	taken uint64 // the term whose Leader event it took
+	owed  bool   // saw a term begin, and not yet how it ended
+}
+
+// look plays a loop over Watch that has time.
+func (e *eye) look() {
+	for {
+		r, ok, _ := e.sub.pop()
+		if !ok {
+			return
+		}
+		previous := e.sub.before
+		e.sub.before = r.state
+		e.p.w.check.taken(e, r, previous)
+	}
 }
 
 // wake has the loop look at its queue soon, if it waits for it.
@@ -57,7 +76,7 @@ func (l *loop) take() {
 	case ok:
 		previous := l.sub.before
 		l.sub.before = r.state
-		l.p.w.check.taken(l, r, previous)
+		l.p.w.check.taken(&l.eye, r, previous)
 		l.body(r)
 	case closed:
 		l.p.w.check.lastEvent(l)
@@ -87,6 +106,9 @@ func (l *loop) body(r record) {
 	l.leaving = nil
 	for range w.rnd.IntN(3) {
 		l.spawn()
+	}
+	if w.chance(16) && !w.calm { // Resign, from inside
+		l.p.h.after(w.upTo(time.Millisecond), func() { l.p.tell(fact{kind: factResignAsked, err: ErrResigned}) })
 	}
 	if w.chance(8) && !w.calm { // the work is done by itself
 		l.leaving = l.p.h.after(w.upTo(2*w.ttl), l.done)
@@ -238,7 +260,11 @@ func (l *loop) leave(ask bool) {
 		return
 	}
 	l.ended = true
-	stop := func() { l.p.tell(fact{kind: factStopAsked, err: ErrResigned}) }
+	hurry := 0
+	if ask && l.p.w.chance(4) { // by a panic
+		hurry = 1
+	}
+	stop := func() { l.p.tell(fact{kind: factStopAsked, err: ErrResigned, n: hurry}) }
 	if ask && l.p.w.chance(2) {
 		stop()
 		ask = false

@@ -20,6 +20,9 @@ const (
 	plantTokenReset               // tokens start again
 	plantNoSafetyRead             // a candidate that is not woken never looks
 	plantLeaveBehind              // a candidate that has left is kept alive
+	plantRenewByName              // a renewal extends whoever holds the key
+	plantProclaimUnwritten        // a value is said to be taken, and is not
+	plantBlindGuard               // what a term guards does not look at tokens
 )
 
 // TestSimulationFindsWhatIsPlanted gives every planted bug a number of schedules to be found in.
@@ -36,8 +39,11 @@ func TestSimulationFindsWhatIsPlanted(t *testing.T) {
 		{"lease that ends early", plantTruncatedTTL, []string{"I1"}},
 		{"identity used twice", plantSameIdentity, []string{"I3", "I6"}},
 		{"tokens that start again", plantTokenReset, []string{"I3"}},
-		{"no safety read", plantNoSafetyRead, []string{"I10"}},
+		{"no safety read", plantNoSafetyRead, []string{"I10", "I18"}},
 		{"a candidate left behind", plantLeaveBehind, []string{"I10", "I11"}},
+		{"renewal by name", plantRenewByName, []string{"I6"}},
+		{"a value that is not written", plantProclaimUnwritten, []string{"proclaim"}},
+		{"a guard that looks at no token", plantBlindGuard, []string{"I2"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const enough = 300

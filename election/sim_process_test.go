@@ -19,7 +19,8 @@ type process struct {
 	cancel context.CancelCauseFunc
 	client *simClient
 	loop   *loop
-	others []*subscription // listeners besides the loop
+	others []*eye // listeners besides the loop
+	limit  int    // of failures in a row, by its policy; 0 is none
 
 	dead     bool // crashed: whatever comes for it is lost
 	finished bool
@@ -32,8 +33,9 @@ type process struct {
 
 // simAsk is a Confirm or Proclaim that waits for its answer.
 type simAsk struct {
-	kind factKind
-	at   time.Duration
+	kind  factKind
+	at    time.Duration
+	value string
 }
 
 var simLog = slog.New(slog.DiscardHandler)
@@ -47,24 +49,42 @@ func newProcess(h *host) {
 	}
 	p := &process{w: w, h: h, asks: make(map[uint64]simAsk)}
 	h.proc = p
-	o := newOptions([]Option{WithLogger(simLog)})
+	o := newOptions(w.options())
 	o.now, o.random = h.instant, w.rnd.Float64
 	if w.chance(4) {
-		o.policy = retry.Policy{Initial: time.Millisecond}
+		o.policy.Initial = time.Millisecond
 	}
+	p.limit = o.policy.Limit
 	r, err := o.settle(w.ttl)
 	if err != nil {
 		panic(err)
 	}
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	p.cancel = cancel
-	p.d = newDriver(ctx, nil, testKey, []byte{'v', byte('0' + h.id)}, o, r, &p.hub)
+	p.seen.value = "v" + string(rune('0'+h.id))
+	p.d = newDriver(ctx, nil, testKey, []byte(p.seen.value), o, r, &p.hub)
 	p.client = &simClient{p: p, held: make(map[uint64]*candidacy)}
-	p.loop = &loop{p: p, run: w.chance(3)}
-	p.loop.sub = p.hub.campaign(p.d.attention, p.loop.run)
+	p.loop = &loop{run: w.chance(3)}
+	p.loop.p, p.loop.sub = p, p.hub.campaign(p.d.attention, p.loop.run)
 	w.note(h, "starts", 0)
 	p.tell(fact{kind: factListeners, n: p.hub.listeners()})
 	p.tell(fact{kind: factStart})
+}
+
+// options are what the scenario's candidates want.
+func (s *scenario) options() []Option {
+	opts := []Option{WithLogger(simLog), WithRetry(retry.Policy{Limit: s.wants.limit})}
+	for _, o := range []struct {
+		d    time.Duration
+		with func(time.Duration) Option
+	}{
+		{s.wants.margin, WithMargin}, {s.wants.drain, WithDrain}, {s.wants.drainLimit, WithDrainLimit}, {s.wants.pause, WithResignPause},
+	} {
+		if o.d >= 0 {
+			opts = append(opts, o.with(o.d))
+		}
+	}
+	return opts
 }
 
 // receive takes what comes from the network, when the machine runs.
@@ -102,6 +122,11 @@ func (p *process) tell(f fact) {
 		p.w.check.stepped(p)
 	}
 	p.pending, p.stepping = nil, false
+	for _, e := range p.others {
+		if p.w.chance(4) {
+			e.look()
+		}
+	}
 	p.loop.wake()
 	p.arm()
 }
@@ -188,7 +213,7 @@ func (p *process) again() {
 // ask is Confirm or Proclaim.
 func (p *process) ask(k factKind, value []byte) {
 	id := uint64(p.w.rnd.Int64())
-	p.asks[id] = simAsk{k, p.w.now}
+	p.asks[id] = simAsk{k, p.w.now, string(value)}
 	p.tell(fact{kind: k, id: id, value: value})
 }
 
@@ -244,9 +269,9 @@ var errSimLeft = errors.New("sim: the caller leaves")
 // watch adds a listener or removes one, as Election.Watch does.
 func (p *process) watch() {
 	if len(p.others) < 2 && p.w.chance(2) {
-		p.others = append(p.others, p.hub.subscribe())
+		p.others = append(p.others, &eye{p: p, sub: p.hub.subscribe()})
 	} else if len(p.others) > 0 {
-		p.hub.unsubscribe(p.others[0])
+		p.hub.unsubscribe(p.others[0].sub)
 		p.others = p.others[1:]
 	}
 	p.attention()

@@ -38,7 +38,7 @@ const (
 	holds   assumption = iota
 	breaks1            // acknowledged writes survive
 	breaks2            // no lease ends early
-	breaks3            // the local clock counts
+	breaks3            // the local clock counts, at the right rate
 	breaks5            // nobody edits the record
 )
 
@@ -52,22 +52,29 @@ const (
 	faultSlow                          // messages take up to a TTL
 	faultDrop                          // every other message is lost
 	faultCrash                         // the process is gone, another starts later
+	faultCrashAll                      // all processes are
 	faultStop                          // SIGSTOP
 	faultSuspend                       // the machine sleeps
 	faultDoze                          // the machine sleeps, and its wall clock with it
 	faultStep                          // the wall clock is set
 	faultWobble                        // the wall clock is set, and set right again
+	faultRate                          // all clocks of a machine run at up to twice the rate, or half of it
 	faultStoreDown                     // the store does not answer
 	faultFailover                      // another server takes over: a pause, and leases start anew
 	faultDenied                        // the store refuses permission
+	faultReadOnly                      // the store is full: it answers, and keeps alive, and writes nothing
+	faultRegrant                       // the store grants another TTL from now on
 	faultRefused                       // one host's calls fail for good
 	faultSilent                        // watches tell nothing
 	faultRepeat                        // watches tell things twice, late, and in any order
+	faultStale                         // a host reads from a server that is cut off from the others
 	faultCloseBackend                  // the backend is closed under its election
 	faultPause                         // a hypervisor pauses the machine
 	faultLoseTail                      // another server takes over and does not know the last writes
+	faultRestore                       // the store is restored from a backup, with its tokens
 	faultEarly                         // the store ends the holder's lease early
-	faultRevoke                        // an operator ends the holder's session
+	faultJump                          // the store's clock is set forward: all leases end
+	faultRevoke                        // an operator ends somebody's session
 	faultDelete                        // an operator deletes the record
 	faultEdit                          // a foreign hand takes the record over
 	faultScribble                      // a foreign hand changes the record's value
@@ -85,23 +92,35 @@ const (
 )
 
 var faultNames = [...]string{
-	"cut", "cut to", "cut from", "slow", "drop", "crash", "stop", "suspend", "doze", "step", "wobble",
-	"store down", "failover", "denied", "refused", "silent", "repeat", "close", "vm pause", "lose tail", "early",
-	"revoke", "delete", "edit", "scribble", "resign", "leave", "break", "proclaim", "confirm", "watch",
+	"cut", "cut to", "cut from", "slow", "drop", "crash", "crash all", "stop", "suspend", "doze", "step", "wobble", "rate",
+	"store down", "failover", "denied", "read-only", "regrant", "refused", "silent", "repeat", "stale", "close", "vm pause",
+	"lose tail", "restore", "early", "jump", "revoke", "delete", "edit", "scribble",
+	"resign", "leave", "break", "proclaim", "confirm", "watch",
 }
 
 func (k faultKind) breaks() assumption {
 	switch k {
-	case faultPause:
+	case faultPause, faultRate:
 		return breaks3
-	case faultLoseTail:
+	case faultLoseTail, faultRestore:
 		return breaks1
-	case faultEarly, faultRevoke:
+	case faultEarly, faultJump, faultRevoke:
 		return breaks2
 	case faultDelete, faultEdit:
 		return breaks5
 	default:
 		return holds
+	}
+}
+
+// shakes reports whether a fault keeps a host's process from running, or its clocks from telling the time: what
+// is asked of it on time is not asked then. No trouble with the network or the store is an excuse.
+func (k faultKind) shakes() bool {
+	switch k {
+	case faultStop, faultSuspend, faultDoze, faultStep, faultWobble, faultRate, faultPause:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -127,7 +146,10 @@ type scenario struct {
 	clocks     []struct {
 		ppm    int64
 		offset time.Duration
+		blind  bool
 	}
+	trust    bool // all assumptions hold
+	wants    wants
 	storePPM int64
 	chaos    time.Duration
 	faults   []fault
@@ -137,10 +159,16 @@ type scenario struct {
 	planted  plant
 }
 
+// wants are the options of all candidates; a negative one is left to its default.
+type wants struct {
+	margin, drain, drainLimit, pause time.Duration
+	limit                            int // of failures in a row; 0 is none
+}
+
 func (s scenario) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %s, TTL %v (granted %v), %d candidates, chaos for %v, %d things planned\n",
-		s.seed, s.profile.name, s.ttl, s.granted, s.candidates, s.chaos, len(s.faults))
+	fmt.Fprintf(&b, "seed %d: %s, TTL %v (granted %v), %d candidates with %+v, chaos for %v, %d things planned\n",
+		s.seed, s.profile.name, s.ttl, s.granted, s.candidates, s.wants, s.chaos, len(s.faults))
 	for _, f := range s.faults {
 		fmt.Fprintf(&b, "    %v\n", f)
 	}
@@ -160,8 +188,22 @@ func newScenario(seed uint64) scenario {
 		snap:       []int{3, 10, 1000}[r.IntN(3)],
 		lossy:      []int{20, 200, 100_000}[r.IntN(3)],
 	}
+	if r.IntN(100) == 0 {
+		s.candidates = 20
+	}
 	s.granted = s.ttl
 	s.weak = r.IntN(4) == 0
+	s.trust = r.IntN(2) == 0
+	s.wants = wants{-1, -1, -1, -1, 0}
+	if r.IntN(3) == 0 {
+		some := func(from, to int) time.Duration {
+			if r.IntN(2) == 0 {
+				return -1
+			}
+			return s.ttl * time.Duration(from+r.IntN(to-from+1)) / 100
+		}
+		s.wants = wants{some(5, 25), some(0, 30), some(20, 400), some(0, 200), r.IntN(2) * (2 + r.IntN(6))}
+	}
 	if r.IntN(4) == 0 {
 		s.granted = s.ttl * time.Duration(80+r.IntN(60)) / 100
 	}
@@ -171,14 +213,14 @@ func newScenario(seed uint64) scenario {
 		c := struct {
 			ppm    int64
 			offset time.Duration
-		}{r.Int64N(10_001) - 5_000, time.Duration(r.Int64N(int64(100 * time.Hour)))}
+			blind  bool
+		}{r.Int64N(10_001) - 5_000, time.Duration(r.Int64N(int64(100 * time.Hour))), r.IntN(4) == 0}
 		s.clocks = append(s.clocks, c)
 	}
 	s.chaos = s.ttl * time.Duration(6+r.IntN(15))
-	trust := r.IntN(2) == 0 // all assumptions hold
 	palette := make([]faultKind, 0, faultCount)
 	for k := range faultCount {
-		if k.breaks() != holds && trust || k == faultLoseTail && !s.profile.loseTail {
+		if k.breaks() != holds && s.trust || k == faultLoseTail && !s.profile.loseTail {
 			continue
 		}
 		if r.IntN(3) == 0 {

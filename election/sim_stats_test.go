@@ -32,11 +32,11 @@ func (r *resource) arrive(token uint64) {
 		w.stats.stale++
 	}
 	r.plain = max(r.plain, order)
-	if token < r.highest {
+	if token < r.highest && w.planted != plantBlindGuard {
 		w.stats.refused++
 		return
 	}
-	r.highest = token
+	r.highest = max(r.highest, token)
 	w.stats.writes++
 	if known && order < r.order && !w.check.unsound {
 		w.check.fail("I2", "a write of term %d, election %d, was accepted after one of election %d", token, order, r.order)
@@ -57,6 +57,7 @@ type simStats struct {
 	overlap        time.Duration // longest time for which two worked at once
 	excused        time.Duration // longest time for which two terms were valid, an assumption being broken
 	recovered      float64       // longest time to a leader after healing, in TTLs
+	patience       float64       // the same, as a part of what is allowed
 	doubted        int
 }
 
@@ -87,6 +88,7 @@ func (s *simStats) add(o simStats) {
 	s.overlap = max(s.overlap, o.overlap)
 	s.excused = max(s.excused, o.excused)
 	s.recovered = max(s.recovered, o.recovered)
+	s.patience = max(s.patience, o.patience)
 	s.doubted += o.doubted
 }
 
@@ -95,8 +97,8 @@ func (s *simStats) String() string {
 	fmt.Fprintf(&b, "%d schedules (%d void), %.1f simulated hours, %d events, %d elections, %d terms begun\n",
 		s.runs, s.void, s.simulated.Hours(), s.events, s.elections, s.terms)
 	fmt.Fprintf(&b, "guarded writes: %d accepted, %d refused by token; %d would have come out of order without\n", s.writes, s.refused, s.stale)
-	fmt.Fprintf(&b, "longest overlap of work %v; of valid terms with a broken assumption %v; longest wait for a leader after healing %.1f TTL\n",
-		s.overlap, s.excused, s.recovered)
+	fmt.Fprintf(&b, "longest overlap of work %v; of valid terms with a broken assumption %v; longest wait for a leader after healing %.1f TTL, or %.0f %% of what is allowed\n",
+		s.overlap, s.excused, s.recovered, 100*s.patience)
 	fmt.Fprintf(&b, "faults %d:", s.faults())
 	for k, n := range s.struck {
 		if k == int(faultCount) {

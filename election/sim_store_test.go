@@ -18,10 +18,10 @@ type simStore struct {
 	observers []*observation
 	listening []*candidacy // who waits to be told of its loss
 
-	down, denied, silent, repeat int // faults under way
-	past                         []simState
-	renewals                     int
-	changedAt                    time.Duration
+	down, denied, full, silent, repeat int // faults under way
+	past                               []simState
+	renewals                           int
+	changedAt                          time.Duration
 }
 
 // simRecord is one candidacy as the store knows it.
@@ -35,8 +35,9 @@ type simRecord struct {
 
 // simState is what a failover may go back to.
 type simState struct {
-	holder *simRecord
-	tokens uint64
+	holder  *simRecord
+	waiting []*simRecord
+	tokens  uint64
 }
 
 func newSimStore(w *world) *simStore { return &simStore{w: w} }
@@ -57,6 +58,7 @@ var opNames = [opCount]string{"acquire", "check", "renew", "proclaim", "remove",
 
 type request struct {
 	op    opKind
+	by    *host
 	c     *candidacy
 	value []byte
 }
@@ -80,6 +82,9 @@ func (s *simStore) apply(r request) answer {
 	if s.denied > 0 {
 		return answer{err: errSimDenied}
 	}
+	if s.full > 0 && (r.op == opAcquire || r.op == opProclaim || r.op == opRemove) {
+		return answer{err: errSimFull}
+	}
 	w.note(nil, opNames[r.op], r.c.number())
 	switch r.op {
 	case opAcquire:
@@ -93,6 +98,9 @@ func (s *simStore) apply(r request) answer {
 		return s.told(rec)
 	case opRenew:
 		rec := s.own(r.c)
+		if w.planted == plantRenewByName {
+			rec = s.holder
+		}
 		s.renewals++
 		if rec == nil {
 			if w.planted == plantRenewUnproven { // the session lives, that must do
@@ -108,7 +116,11 @@ func (s *simStore) apply(r request) answer {
 		if rec == nil {
 			return answer{gone: true}
 		}
+		if w.planted == plantProclaimUnwritten {
+			return answer{won: true}
+		}
 		rec.value = r.value
+		w.check.took(r.c, r.value)
 		s.changed()
 		return answer{won: true}
 	case opRemove:
@@ -122,6 +134,9 @@ func (s *simStore) apply(r request) answer {
 		}
 		return answer{gone: true}
 	default: // opRead
+		if r.by.stale > 0 {
+			return r.by.old
+		}
 		return answer{leader: s.leader(), rev: s.rev}
 	}
 }
@@ -288,7 +303,9 @@ func (s *simStore) changed() {
 	s.changedAt = s.w.now
 	l, rev := s.leader(), s.rev
 	for _, o := range s.observers {
-		s.push(o.client.p, func() { o.yield(l, rev) })
+		if o.client.p.h.stale == 0 {
+			s.push(o.client.p, func() { o.yield(l, rev) })
+		}
 	}
 }
 

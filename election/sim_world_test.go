@@ -145,8 +145,8 @@ func simulate(ctx context.Context, s scenario, tracing bool) result {
 	w.guard.w = w
 	w.store = newSimStore(w)
 	for i := range s.candidates {
-		h := &host{w: w, id: i, clock: simClock{
-			ppm:  s.clocks[i].ppm,
+		h := &host{w: w, id: i, rate: s.clocks[i].ppm, clock: simClock{
+			ppm: s.clocks[i].ppm, blind: s.clocks[i].blind,
 			mono: s.clocks[i].offset, wall: 1e6*time.Hour + s.clocks[i].offset, since: w.now,
 		}}
 		w.hosts = append(w.hosts, h)
@@ -180,16 +180,54 @@ func (w *world) settle() {
 		w.until(w.now + w.ttl/20)
 	}
 	w.stats.recovered = max(w.stats.recovered, float64(w.now-healed)/float64(w.ttl))
-	w.until(w.now + 2*w.ttl) // what was in the air lands
+	w.stats.patience = max(w.stats.patience, float64(w.now-healed)/float64(w.recovery()))
+	w.until(w.now + 4*w.ttl + max(w.wants.pause, 0)) // what was in the air lands, and what was to end by itself ends
+	w.check.calm()
 	from := w.store.renewals
 	w.until(w.now + 2*w.ttl)
 	w.check.steady(w.store.renewals-from, 2*w.ttl)
+	w.handover()
 }
 
 // recovery is how long the world may take until somebody leads: a forgotten record has to run out, be
 // noticed by a safety read, and its successor with it when that one was orphaned by the same fault.
 func (w *world) recovery() time.Duration {
-	return time.Duration(2*w.profile.stretch+5)*w.ttl + 2*w.profile.lockDelay + 10*time.Second
+	return w.expiry() + 2*w.check.granted + max(w.wants.pause, 0)
+}
+
+// expiry is how long the store may take to give the key of somebody who is gone to somebody else.
+func (w *world) expiry() time.Duration {
+	return time.Duration(w.profile.stretch)*w.check.granted*102/100 + w.profile.granularity + w.profile.lockDelay
+}
+
+// handover has the leader go in calm, by crash or by resignation, and holds the others to their readiness.
+func (w *world) handover() {
+	h := w.leading()
+	if w.check.violation != nil || len(w.hosts) < 2 || h == nil || h.proc == nil || h.proc.client.held[h.proc.d.m.term] == nil {
+		return
+	}
+	gone, patience := h.proc, w.ttl/2+time.Second // work looks whether it should stop now and again
+	if w.seed&1 == 0 {
+		w.note(h, "crashes in calm", 0)
+		patience += w.expiry()
+		h.crash(time.Hour)
+	} else {
+		w.note(h, "resigns in calm", 0)
+		h.proc.tell(fact{kind: factResignAsked, err: ErrResigned})
+	}
+	begun, token := w.now, w.store.holder.token
+	hasty := w.wants.pause >= 0 && w.wants.pause < w.ttl/4 // it may be back before the others have woken
+	for w.check.violation == nil {
+		next := w.leading()
+		if next != nil && (next.proc != gone || hasty && w.store.holder.token != token) && w.somebodyLeads() {
+			return
+		}
+		if w.now > begun+patience {
+			w.check.fail("I10", "nobody leads %v after the leader went, with nothing wrong", w.now-begun)
+			return
+		}
+		w.until(w.now + w.ttl/40)
+	}
 }
 
 // end asks everybody to leave, and looks at what is left.
