@@ -204,6 +204,14 @@ var machineMutants = []mutant{
 		old: "if m.once || f.class == classPermanent ||", new: "if f.class == classPermanent ||",
 	},
 	{
+		name: "a release may hang for all the time that there is", dir: "election", file: "election/fsm_stop.go",
+		old: "bound: m.rules.release / releaseTries", new: "bound: m.rules.release * releaseTries / releaseTries",
+	},
+	{
+		name: "the end leaves an observation", dir: "election", file: "election/fsm_stop.go",
+		old: "m.listeners = 0\n\tm.attend(now)", new: "m.listeners = 0",
+	},
+	{
 		name: "a permanent error while leading is forgotten", dir: "election", file: "election/fsm_rules.go",
 		old: "case f.class == classPermanent:\n\t\tm.mendless = f.err", new: "case f.class == classPermanent:",
 	},
@@ -222,6 +230,10 @@ var callMutants = []mutant{
 	{
 		name: "later terms announce the first value", dir: "election", file: "election/fsm_calls.go",
 		old: "m.value = m.asker.value // later", new: "_ = m.asker.value // later",
+	},
+	{
+		name: "a caller is answered twice", dir: "election", file: "election/fsm_calls.go",
+		old: "\t*list = nil", new: "\t_ = list",
 	},
 	{
 		name: "a refusal that a renewal has mended is remembered", dir: "election", file: "election/fsm_rules.go",

@@ -152,16 +152,15 @@ func (w *world) inspect() {
 		if p.d.term == nil || !c.valid(p) {
 			continue
 		}
-		valid++
+		if valid++; valid > 1 && w.now > c.excused {
+			c.fail("I1", "%d valid terms at a time", valid)
+		}
 		switch t := p.d.term; {
 		case p.seen.over == t.number:
 			c.fail("I4", "host %d: term %d is valid again after it was over", h.id, t.token)
 		case w.now > c.excused && w.store.own(p.client.held[t.number]) == nil:
 			c.fail("I1", "host %d: term %d is valid, but the store has given it away", h.id, t.token)
 		}
-	}
-	if valid > 1 && w.now > c.excused {
-		c.fail("I1", "%d valid terms at a time", valid)
 	}
 	longest(w.now, working > 1, &c.twoWork, &w.stats.overlap)
 	longest(w.now, valid > 1, &c.twoValid, &w.stats.excused)

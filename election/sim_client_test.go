@@ -230,7 +230,7 @@ func (c *simClient) look(cand *candidacy) {
 func (c *simClient) woken(cand *candidacy) {
 	w := c.p.w
 	switch {
-	case c.standing != cand:
+	case c.standing != cand, w.planted == plantNoWake:
 	case w.planted == plantNoRecheck && w.profile.queue:
 		c.win(cand, answer{token: w.store.tokens, ttl: w.granted}, c.p.h.instant(), w.now)
 	case w.profile.queue:

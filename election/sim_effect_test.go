@@ -112,6 +112,9 @@ func (c *checker) effect(p *process, e effect) {
 			c.fail("I11", "host %d: the end, with work %v, announced %d, call %d, not given up %d",
 				p.h.id, p.seen.working, p.seen.announced, p.seen.call, p.seen.owes)
 		}
+		if p.client.observing != nil || p.client.waiting != nil {
+			c.fail("I11", "host %d: the end, and it still observes, or listens for a loss", p.h.id)
+		}
 		if p.seen.reason == endless && (p.limit == 0 || p.seen.errored <= p.limit) {
 			c.fail("I19", "host %d: the campaign ends for good without a reason: %v", p.h.id, e.err)
 		}
@@ -136,7 +139,7 @@ func (c *checker) call(p *process, e effect) {
 		}
 		return
 	case effectRelease:
-		if e.bound <= 0 || e.bound > p.d.m.rules.release {
+		if e.bound <= 0 || e.bound > p.d.m.rules.release/3 {
 			c.fail("calls", "host %d: a release is bounded by %v", p.h.id, e.bound)
 		}
 		if t := p.d.term; t != nil && t.number == e.term && t.span.Load() != nil {

@@ -20,6 +20,7 @@ const (
 	plantTokenReset               // tokens start again
 	plantNoSafetyRead             // a candidate that is not woken never looks
 	plantLeaveBehind              // a candidate that has left is kept alive
+	plantNoWake                   // nobody is woken when the key is vacant
 	plantRenewByName              // a renewal extends whoever holds the key
 	plantProclaimUnwritten        // a value is said to be taken, and is not
 	plantBlindGuard               // what a term guards does not look at tokens
@@ -41,6 +42,7 @@ func TestSimulationFindsWhatIsPlanted(t *testing.T) {
 		{"tokens that start again", plantTokenReset, []string{"I3"}},
 		{"no safety read", plantNoSafetyRead, []string{"I10", "I18"}},
 		{"a candidate left behind", plantLeaveBehind, []string{"I10", "I11"}},
+		{"nobody is woken", plantNoWake, []string{"I10"}},
 		{"renewal by name", plantRenewByName, []string{"I6"}},
 		{"a value that is not written", plantProclaimUnwritten, []string{"proclaim"}},
 		{"a guard that looks at no token", plantBlindGuard, []string{"I2"}},
