@@ -209,6 +209,7 @@ type machine struct {
 	heir      leader // who was seen to lead with a higher token than ours
 	highest   uint64 // the highest token seen
 	asked     uint64 // the highest token seen when the Renew under way was called
+	here      uint64 // the highest token that the Observe under way has yielded
 	past      uint64 // tokens up to this one are not believed again: seen to be over, or our own
 
 	softAt, hardAt, drainAt, renewAt, retryAt, waitAt, observeAt deadline // looked at on every step

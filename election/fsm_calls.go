@@ -108,7 +108,7 @@ func (m *machine) answerAll(list *[]caller, err error) {
 func (m *machine) attend(now instant) {
 	switch {
 	case m.listeners > 0 && m.observing == 0 && !m.observeAt.set:
-		m.observing = m.next()
+		m.observing, m.here = m.next(), 0
 		m.emit(effect{kind: effectObserve, seq: m.observing})
 	case m.listeners == 0:
 		if m.observing != 0 {
@@ -125,14 +125,16 @@ func (m *machine) attend(now instant) {
 }
 
 // observed remembers who leads, and reports whether that is news. Tokens never go back: a record that
-// was seen to be over, our own last one among them, is not believed again.
+// was seen to be over, our own last one among them, is not believed again. A vacancy ends what the same
+// observation has told before it, and not what an earlier one has: another server may be behind.
 func (m *machine) observed(l leader) bool {
 	m.answered = true
 	m.follow.Reset()
+	m.here = max(m.here, l.Token)
 	switch {
 	case l.Token == 0:
 		news := m.leader.Token != 0
-		m.leader, m.past = leader{}, m.highest
+		m.leader, m.past = leader{}, max(m.past, m.here)
 		return news
 	case l.Token >= m.highest && l.Token > m.past:
 		news := l.Token != m.leader.Token || string(l.Value) != string(m.leader.Value)
@@ -147,6 +149,7 @@ func (m *machine) observed(l leader) bool {
 func (m *machine) rival(l leader) {
 	m.answered = true
 	m.follow.Reset()
+	m.here = max(m.here, l.Token)
 	if l.Token <= m.token {
 		m.heir = leader{}
 		return

@@ -144,6 +144,10 @@ var machineMutants = []mutant{
 		old: "case l.Token >= m.highest && l.Token > m.past:", new: "case true:",
 	},
 	{
+		name: "an old vacancy ends the leader who is known", dir: "election", file: "election/fsm_calls.go",
+		old: "m.leader, m.past = leader{}, max(m.past, m.here)", new: "m.leader, m.past = leader{}, m.highest",
+	},
+	{
 		name: "an own record that is over is believed again", dir: "election", file: "election/fsm_rules.go",
 		old: "m.highest, m.past = max(m.highest, m.token), max(m.past, m.token)", new: "m.highest = max(m.highest, m.token)",
 	},

@@ -65,10 +65,11 @@ func (w *world) strike(f fault) {
 		ppm := [...]int64{-500_000, -100_000, -20_000, 20_000, 100_000, 1_000_000}[f.n>>3%6]
 		w.during(f, func(n int) { h.pace(int64(n) * ppm) })
 	case faultStale:
-		if h.stale == 0 {
-			h.old = answer{leader: w.store.leader(), rev: w.store.rev}
+		if news := w.store.news; h.stale == 0 && len(news) > 0 {
+			h.old = news[f.n>>3%int64(len(news))]
 		}
 		w.during(f, func(n int) { h.stale += n })
+		h.run(func() { h.reconnect() }) // to that server
 	default:
 		w.strikeStore(f, h)
 	}
@@ -161,6 +162,13 @@ func (w *world) freeze(f fault, g gait) {
 		w.note(h, "runs again", 0)
 		h.freeze(g, -1)
 	})
+}
+
+// reconnect breaks the observation that is under way.
+func (h *host) reconnect() {
+	if h.proc != nil && h.proc.client.observing != nil {
+		h.proc.client.observing.failed(errSimTimeout)
+	}
 }
 
 // set steps the wall clock.

@@ -88,3 +88,21 @@ func TestARefusalThatWasMendedEndsNoCampaign(t *testing.T) {
 		}
 	}
 }
+
+// Found when the simulation's stale servers began to be behind what a listener had seen before: an observation that
+// began with an old vacancy made the machine take the leader, who led all the while, for one that was over.
+func TestAnOldVacancyEndsNoLeader(t *testing.T) {
+	b := newBench(t)
+	leads := leader{Token: 5, Value: []byte("x")}
+	b.do(0, fact{kind: factListeners, n: 1}).do(0, fact{kind: factStart})
+	b.do(0, fact{kind: factObserved, leader: leads})
+	b.do(0, fact{kind: factObserveFailed, err: errTest}).do(time.Minute, fact{kind: factTick})
+	b.do(0, fact{kind: factObserved}).do(0, fact{kind: factObserved, leader: leads})
+	if got := b.m.leader.Token; got != 5 {
+		t.Errorf("believes in leader %d, the store has 5", got)
+	}
+	b.do(0, fact{kind: factObserved}).do(0, fact{kind: factObserved, leader: leads})
+	if got := b.m.leader.Token; got != 0 {
+		t.Errorf("believes again in leader %d, whom the same observation has told to be gone", got)
+	}
+}

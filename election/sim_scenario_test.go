@@ -67,7 +67,7 @@ const (
 	faultRefused                       // one host's calls fail for good
 	faultSilent                        // watches tell nothing
 	faultRepeat                        // watches tell things twice, late, and in any order
-	faultStale                         // a host reads from a server that is cut off from the others
+	faultStale                         // a host reads from a server that is cut off from the others, and was behind before
 	faultCloseBackend                  // the backend is closed under its election
 	faultPause                         // a hypervisor pauses the machine
 	faultLoseTail                      // another server takes over and does not know the last writes

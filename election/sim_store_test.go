@@ -20,6 +20,7 @@ type simStore struct {
 
 	down, denied, full, silent, repeat int // faults under way
 	past                               []simState
+	news                               []answer // what observers were told last, for servers that are behind
 	renewals                           int
 	changedAt                          time.Duration
 }
@@ -302,6 +303,9 @@ func (s *simStore) changed() {
 	s.rev++
 	s.changedAt = s.w.now
 	l, rev := s.leader(), s.rev
+	if s.news = append(s.news, answer{leader: l, rev: rev}); len(s.news) > 4 {
+		s.news = s.news[1:]
+	}
 	for _, o := range s.observers {
 		if o.client.p.h.stale == 0 {
 			s.push(o.client.p, func() { o.yield(l, rev) })
