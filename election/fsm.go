@@ -216,6 +216,7 @@ type machine struct {
 	standBy, releaseBy                                           deadline // looked at when they matter
 
 	denied     denials
+	stood      instant // since when the Campaign under way has stood
 	proclaims  []caller
 	confirms   []caller
 	trouble    error // the last failure to renew, for the event that may follow

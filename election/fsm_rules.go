@@ -148,7 +148,7 @@ func (m *machine) stand(now instant) {
 	m.phase, m.then = phaseCampaigning, thenCampaign
 	m.retryAt.set, m.mendless = false, nil // the candidacy will tell
 	m.attend(now)
-	m.call = m.next()
+	m.call, m.stood = m.next(), now
 	m.emit(effect{kind: effectCampaign, seq: m.call, value: m.value})
 	// A Campaigning event waits until it is known who leads, or that it cannot be known, so that "nobody
 	// leads" and "not known yet" differ.

@@ -169,6 +169,9 @@ func (m *machine) proceed(now instant) {
 func (m *machine) fail(now instant, f fact) {
 	m.call = 0
 	err := f.err
+	if now.Since(m.stood) >= m.rules.ttl {
+		m.denied = denials{} // it stood for that long, and so was allowed to
+	}
 	if f.class == classPermanent || f.class == classClosed || f.class == classDenied && m.denied.final(now, m.rules.ttl) {
 		m.mendless = err
 	}

@@ -176,6 +176,10 @@ var machineMutants = []mutant{
 		old: "if d.n == 0 || now.Since(d.at) >= ttl {", new: "if d.n >= 0 {",
 	},
 	{
+		name: "refusals of long ago count", dir: "election", file: "election/fsm_stop.go",
+		old: "if now.Since(m.stood) >= m.rules.ttl {", new: "if false {",
+	},
+	{
 		name: "no refusal is final", dir: "election", file: "election/fsm.go",
 		old: "return d.n >= enough", new: "return d.n > 1000*enough",
 	},

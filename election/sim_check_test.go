@@ -74,7 +74,8 @@ type seen struct {
 	final   bool   // and has to, now
 	denials int
 	denied  instant
-	errored int // Errored events since it last led
+	stood   instant // since when the candidacy under way stands
+	errored int     // Errored events since it last led
 }
 
 // take is a value that the store took from a leader.

@@ -54,6 +54,9 @@ func (c *checker) reasons(p *process, f fact) {
 		}
 	case factFailed:
 		current = current && m.phase == phaseCampaigning // else it was withdrawn, and what came of it does not matter
+		if current && p.h.instant().Since(s.stood) >= c.w.ttl {
+			s.denials = 0 // it stood, and so was not refused
+		}
 		if f.class == classDenied && current && (s.denials == 0 || p.h.instant().Since(s.denied) >= c.w.ttl) {
 			s.denials++
 			s.denied = p.h.instant()
@@ -155,6 +158,7 @@ func (c *checker) call(p *process, e effect) {
 		if string(e.value) != p.seen.value {
 			c.fail("proclaim", "host %d: announces %q, the last value that was taken is %q", p.h.id, e.value, p.seen.value)
 		}
+		p.seen.stood = p.h.instant()
 		c.stands(p)
 	}
 	if p.seen.working {

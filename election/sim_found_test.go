@@ -106,3 +106,24 @@ func TestAnOldVacancyEndsNoLeader(t *testing.T) {
 		t.Errorf("believes again in leader %d, whom the same observation has told to be gone", got)
 	}
 }
+
+// Found by reading: refusals were counted until the next win, so that a candidate that never leads ended for good of
+// three that lay months apart.
+func TestRefusalsOfLongAgoDoNotCount(t *testing.T) {
+	b := newBench(t)
+	b.do(0, fact{kind: factStart})
+	denied := fact{kind: factFailed, class: classDenied, err: errTest}
+	for range 5 {
+		b.do(30*24*time.Hour, denied)
+		if b.m.phase != phaseBackingOff {
+			t.Fatalf("%s after a refusal of a candidacy that had stood for a month", phaseNames[b.m.phase])
+		}
+		b.do(time.Minute, fact{kind: factTick})
+	}
+	for range 2 {
+		b.do(time.Second, denied).do(testTTL, fact{kind: factTick})
+	}
+	if b.m.phase != phaseEnded {
+		t.Errorf("%s after refusals for two TTLs", phaseNames[b.m.phase])
+	}
+}
