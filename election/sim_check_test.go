@@ -171,7 +171,7 @@ func (w *world) inspect() {
 func (c *checker) punctual(p *process) {
 	const late = maxLook + 3*hand
 	t := p.d.term
-	if t == nil || p.h.frozen || c.w.now-max(p.h.outage, p.seen.granted) < late || t.ctx.Err() != nil {
+	if t == nil || p.h.frozen || c.w.now-max(p.h.outage, p.seen.granted) < p.h.clock.takes(late) || t.ctx.Err() != nil {
 		return
 	}
 	if s := t.span.Load(); s != nil {
