@@ -16,6 +16,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/consul"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -71,14 +72,14 @@ func TestSessionIsMadeAsAskedFor(t *testing.T) {
 		{[]consul.Option{consul.WithLockDelay(0)}, "hustings", "15s", 0},
 		{[]consul.Option{consul.WithLockDelay(time.Minute)}, "hustings", "15s", time.Minute},
 	} {
-		l := win(t, open(t, connect(t, server.Endpoint()), tc.opts...), "made", "x")
+		l := trial.Win(t, open(t, connect(t, server.Endpoint()), tc.opts...), "made", "x")
 		id := holder(t, operator, "made")
 		for _, s := range sessions(t, operator) {
 			if s.ID == id && (s.Name != tc.name || s.TTL != tc.ttl || s.LockDelay != tc.delay || s.Behavior != "delete" || len(s.NodeChecks)+len(s.ServiceChecks) != 0) {
 				t.Errorf("the session is %+v, want %+v, deleting and without checks", s, tc)
 			}
 		}
-		if err := l.Resign(within(t)); err != nil {
+		if err := l.Resign(trial.Within(t)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -93,13 +94,13 @@ func TestUnreachable(t *testing.T) {
 	for addr, want := range map[string]string{"127.0.0.1:1": "connection refused", proxy.Addr(): "no answer from Consul within 4s"} {
 		b := open(t, connect(t, addr), consul.WithTTL(12*time.Second), consul.WithName("node-7"))
 		began := time.Now()
-		_, err := b.Campaign(within(t), "unreachable", nil)
-		mustPass(t, "Campaign", err)
+		_, err := b.Campaign(trial.Within(t), "unreachable", nil)
+		trial.MustPass(t, "Campaign", err)
 		if err == nil || !strings.HasPrefix(err.Error(), `consul (node-7): campaign "unreachable": `) || !strings.Contains(err.Error(), want) {
 			t.Errorf("Campaign: %v, want %q", err, want)
 		}
-		for _, err := range b.Observe(within(t), "unreachable") {
-			mustPass(t, "Observe", err)
+		for _, err := range b.Observe(trial.Within(t), "unreachable") {
+			trial.MustPass(t, "Observe", err)
 			break
 		}
 		if took := time.Since(began); took > 25*time.Second {
@@ -145,14 +146,14 @@ func TestRights(t *testing.T) {
 	candidate, observer := as(mayStand.SecretID), as(mayWatch.SecretID)
 
 	// The documented rights are enough, for all that there is to do.
-	l := win(t, candidate, "rights/mine", "x")
-	if err := l.Proclaim(within(t), []byte("y")); err != nil {
+	l := trial.Win(t, candidate, "rights/mine", "x")
+	if err := l.Proclaim(trial.Within(t), []byte("y")); err != nil {
 		t.Error(err)
 	}
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
-	for leader, err := range observer.Observe(within(t), "rights/mine") {
+	for leader, err := range observer.Observe(trial.Within(t), "rights/mine") {
 		if err != nil || string(leader.Value) != "y" || leader.Token != l.Token() {
 			t.Errorf("an observer sees %q with token %d, error %v", leader.Value, leader.Token, err)
 		}
@@ -161,7 +162,7 @@ func TestRights(t *testing.T) {
 
 	denied := func(what string, err error) {
 		t.Helper()
-		mustBe(t, what, err, backend.ErrDenied)
+		trial.MustBe(t, what, err, backend.ErrDenied)
 		if retry.IsPermanent(err) {
 			t.Errorf("%s: %v is permanent, though rights can be granted", what, err)
 		}
@@ -173,22 +174,22 @@ func TestRights(t *testing.T) {
 	}
 	deniedObserving := func(what string, b *consul.Backend, key string) {
 		t.Helper()
-		for _, err := range b.Observe(within(t), key) {
+		for _, err := range b.Observe(trial.Within(t), key) {
 			denied(what, err)
 			break
 		}
 	}
-	_, err := candidate.Campaign(within(t), "rights/theirs", nil)
+	_, err := candidate.Campaign(trial.Within(t), "rights/theirs", nil)
 	denied("Campaign for another's key", err)
-	_, err = observer.Campaign(within(t), "rights/mine", nil)
+	_, err = observer.Campaign(trial.Within(t), "rights/mine", nil)
 	denied("an observer's Campaign", err)
 	deniedObserving("Observe of another's key", observer, "rights/theirs")
 	deniedObserving("Observe without a right to the sibling", as(mayWatchHalf.SecretID), "rights/mine")
 	deniedObserving("Observe without a token", as(""), "rights/mine")
 	deniedObserving("Observe with a token that nobody knows", as(unknown), "rights/mine")
-	_, err = as(unknown).Campaign(within(t), "rights/mine", nil)
+	_, err = as(unknown).Campaign(trial.Within(t), "rights/mine", nil)
 	denied("Campaign with a token that nobody knows", err)
-	_, err = as("").Campaign(within(t), "rights/mine", nil)
+	_, err = as("").Campaign(trial.Within(t), "rights/mine", nil)
 	denied("Campaign without a token", err)
 
 	// Rights that are taken away while somebody leads, and given back.
@@ -200,12 +201,12 @@ func TestRights(t *testing.T) {
 		}
 	}
 	change()
-	_, err = l.Renew(within(t))
+	_, err = l.Renew(trial.Within(t))
 	denied("Renew without rights", err)
-	denied("Proclaim without rights", l.Proclaim(within(t), nil))
-	denied("Resign without rights", l.Resign(within(t)))
+	denied("Proclaim without rights", l.Proclaim(trial.Within(t), nil))
+	denied("Resign without rights", l.Resign(trial.Within(t)))
 	change(&api.ACLTokenPolicyLink{Name: "candidate"})
-	if next := win(t, candidate, "rights/mine", "z"); next.Token() <= l.Token() {
+	if next := trial.Win(t, candidate, "rights/mine", "z"); next.Token() <= l.Token() {
 		t.Errorf("token %d after %d", next.Token(), l.Token())
 	}
 }
@@ -219,14 +220,14 @@ func TestValueSize(t *testing.T) {
 	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
 	// The longest key makes the longest transaction.
 	key := strings.Repeat("k", backend.MaxKeyLen)
-	l := win(t, b, key, strings.Repeat("\xff", consul.MaxValueLen))
-	if err := l.Proclaim(within(t), bytes.Repeat([]byte{'x'}, consul.MaxValueLen)); err != nil {
+	l := trial.Win(t, b, key, strings.Repeat("\xff", consul.MaxValueLen))
+	if err := l.Proclaim(trial.Within(t), bytes.Repeat([]byte{'x'}, consul.MaxValueLen)); err != nil {
 		t.Error(err)
 	}
 	before := w.all.Load()
 	big := make([]byte, consul.MaxValueLen+1)
-	_, err := b.Campaign(within(t), "size", big)
-	for _, err := range []error{err, l.Proclaim(within(t), big)} {
+	_, err := b.Campaign(trial.Within(t), "size", big)
+	for _, err := range []error{err, l.Proclaim(trial.Within(t), big)} {
 		if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "389121") || !strings.Contains(err.Error(), "389120") {
 			t.Errorf("%v, want a permanent error with both numbers", err)
 		}
@@ -249,12 +250,12 @@ func TestServersOwnBounds(t *testing.T) {
 			t.Errorf("%s: %v, want a permanent error with %q", what, err, want)
 		}
 	}
-	_, err := open(t, connect(t, server.Endpoint())).Campaign(within(t), "bounds", nil)
+	_, err := open(t, connect(t, server.Endpoint())).Campaign(trial.Within(t), "bounds", nil)
 	refused("a TTL of 15s", err, "must be between [20s=24h0m0s]")
 	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(20*time.Second))
-	_, err = b.Campaign(within(t), "bounds", make([]byte, 4096))
+	_, err = b.Campaign(trial.Within(t), "bounds", make([]byte, 4096))
 	refused("a value of 4096 bytes", err, "max size: 2048 bytes")
-	refused("a value of 4096 bytes", win(t, b, "bounds", "x").Proclaim(within(t), make([]byte, 4096)), "max size: 2048 bytes")
+	refused("a value of 4096 bytes", trial.Win(t, b, "bounds", "x").Proclaim(trial.Within(t), make([]byte, 4096)), "max size: 2048 bytes")
 }
 
 // A key that holds something else is left alone, whatever it holds.
@@ -267,7 +268,7 @@ func TestKeyInUseBySomethingElse(t *testing.T) {
 		if _, err := operator.KV().Put(&api.KVPair{Key: "used", Value: []byte("precious"), Flags: flags}, nil); err != nil {
 			t.Fatal(err)
 		}
-		_, err := b.Campaign(within(t), "used", []byte("x"))
+		_, err := b.Campaign(trial.Within(t), "used", []byte("x"))
 		if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "holds data") {
 			t.Errorf("Campaign: %v, want a permanent error that says why", err)
 		}
@@ -330,7 +331,7 @@ func TestServerTooOld(t *testing.T) {
 		text := `{"Results":null,"Errors":[{"OpIndex":0,"What":"unknown KV verb \"get-or-empty\""}]}`
 		return &http.Response{StatusCode: http.StatusConflict, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(text)), Request: req}
 	}
-	for _, err := range open(t, connectBy(t, w, server.Endpoint())).Observe(within(t), "old") {
+	for _, err := range open(t, connectBy(t, w, server.Endpoint())).Observe(trial.Within(t), "old") {
 		if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "1.14 or later") {
 			t.Errorf("Observe: %v, want a permanent error with the version", err)
 		}

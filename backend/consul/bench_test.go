@@ -2,7 +2,6 @@ package consul_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend/consul"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // BenchmarkHandover measures the time from the call of Resign to the return of the next candidate's
@@ -23,21 +23,14 @@ func BenchmarkHandover(b *testing.B) {
 		ourTimes = append(ourTimes, ours.handover())
 		rawTimes = append(rawTimes, raw.handover())
 	}
-	median, rawMedian := quantile(ourTimes, 0.5), quantile(rawTimes, 0.5)
+	median, rawMedian := trial.Quantile(ourTimes, 0.5), trial.Quantile(rawTimes, 0.5)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(micro(median), "µs/median")
-	b.ReportMetric(micro(rawMedian), "raw-µs/median")
-	b.ReportMetric(micro(quantile(ourTimes, 0.99)), "µs/p99")
-	b.ReportMetric(micro(quantile(rawTimes, 0.99)), "raw-µs/p99")
+	b.ReportMetric(trial.Micro(median), "µs/median")
+	b.ReportMetric(trial.Micro(rawMedian), "raw-µs/median")
+	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.99)), "µs/p99")
+	b.ReportMetric(trial.Micro(trial.Quantile(rawTimes, 0.99)), "raw-µs/p99")
 	b.ReportMetric(float64(median)/float64(rawMedian), "ratio")
 }
-
-func quantile(times []time.Duration, q float64) time.Duration {
-	slices.Sort(times)
-	return times[int(q*float64(len(times)-1))]
-}
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // pair is two candidates that hand one key to and fro. stand campaigns and returns how to resign.
 type pair struct {
@@ -77,7 +70,7 @@ func (p *pair) handover() time.Duration {
 	if err := p.resign(ctx); err != nil {
 		p.b.Fatal(err)
 	}
-	w := receive(p.b, "the next win", won)
+	w := trial.Receive(p.b, "the next win", won)
 	if w.err != nil {
 		p.b.Fatal(w.err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/consul"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // behind makes a client that reaches the server through a proxy of its own.
@@ -45,7 +46,7 @@ func TestKeyOfALostAnswerIsGivenUp(t *testing.T) {
 	w := newWire()
 	proxy, client := behind(t, server, w)
 	b := open(t, client, consul.WithTTL(15*time.Second))
-	held := win(t, b, "lost/held", "x") // keeps the session in use
+	held := trial.Win(t, b, "lost/held", "x") // keeps the session in use
 	if _, err := operator.KV().Put(&api.KVPair{Key: "lost/answer", Flags: api.LockFlagValue}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -55,26 +56,26 @@ func TestKeyOfALostAnswerIsGivenUp(t *testing.T) {
 		writes <- struct{}{}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	result := campaign(t, ctx, b, "lost/answer", "x")
-	receive(t, "the write", writes)
+	result := trial.Campaign(t, ctx, b, "lost/answer", "x")
+	trial.Receive(t, "the write", writes)
 	old := awaitHeld(t, operator, "lost/answer")
 	proxy.Cut()
 	cancel()
-	mustBe(t, "Campaign", receive(t, "its end", result).err, context.Canceled)
+	trial.MustBe(t, "Campaign", trial.Receive(t, "its end", result).Err, context.Canceled)
 	proxy.Refuse() // what the withdrawal sent never arrives
 	first := entry(t, operator, "lost/answer~term").ModifyIndex
 	if now := holder(t, operator, "lost/answer"); now != old {
 		t.Fatalf("the key went from %s to %s", old, now)
 	}
 	proxy.Heal()
-	l := receive(t, "the next win", candidate(t, t.Context(), b, "lost/answer", "y")).lease
+	l := trial.Receive(t, "the next win", trial.Candidate(t, t.Context(), b, "lost/answer", "y")).Lease
 	if l.Token() <= first || holder(t, operator, "lost/answer") == old {
 		t.Errorf("the new candidacy took over what the old one wrote: token %d after %d", l.Token(), first)
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
-	if _, err := held.Renew(within(t)); err != nil {
+	if _, err := held.Renew(trial.Within(t)); err != nil {
 		t.Errorf("another term of the session: %v", err)
 	}
 }
@@ -89,7 +90,7 @@ func TestKeyThatIsTakenLateIsGivenUp(t *testing.T) {
 	w := newWire()
 	proxy, client := behind(t, server, w)
 	b := open(t, client, consul.WithTTL(15*time.Second))
-	held := win(t, b, "late/held", "x")
+	held := trial.Win(t, b, "late/held", "x")
 	id := holder(t, operator, "late/held")
 	writes := make(chan struct{}, 16)
 	w.beforeTxn = sync.OnceFunc(func() {
@@ -97,13 +98,13 @@ func TestKeyThatIsTakenLateIsGivenUp(t *testing.T) {
 		writes <- struct{}{}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	result := campaign(t, ctx, b, "late/key", "x")
-	receive(t, "the write", writes)
+	result := trial.Campaign(t, ctx, b, "late/key", "x")
+	trial.Receive(t, "the write", writes)
 	cancel()
-	mustBe(t, "Campaign", receive(t, "its end", result).err, context.Canceled)
+	trial.MustBe(t, "Campaign", trial.Receive(t, "its end", result).Err, context.Canceled)
 	proxy.Refuse()
 	proxy.Heal()
-	insist(t, "Renew of another term", func() error { _, err := held.Renew(within(t)); return err })
+	trial.Insist(t, "Renew of another term", func() error { _, err := held.Renew(trial.Within(t)); return err })
 	// Such a write is made here, as the network's would not always be carried out.
 	late := api.TxnOps{
 		{KV: &api.KVTxnOp{Verb: api.KVLock, Key: "late/key", Session: id, Flags: api.LockFlagValue}},
@@ -112,13 +113,13 @@ func TestKeyThatIsTakenLateIsGivenUp(t *testing.T) {
 	if ok, resp, _, err := operator.Txn().Txn(late, nil); !ok || err != nil {
 		t.Fatalf("the late write: %+v, error %v", resp, err)
 	}
-	next := campaign(t, t.Context(), open(t, operator, consul.WithTTL(long)), "late/key", "y")
-	for began := time.Now(); time.Since(began) < patience; {
-		insist(t, "Renew of another term", func() error { _, err := held.Renew(within(t)); return err })
+	next := trial.Campaign(t, t.Context(), open(t, operator, consul.WithTTL(long)), "late/key", "y")
+	for began := time.Now(); time.Since(began) < trial.Patience; {
+		trial.Insist(t, "Renew of another term", func() error { _, err := held.Renew(trial.Within(t)); return err })
 		select {
 		case o := <-next:
-			if o.err != nil {
-				t.Fatal(o.err)
+			if o.Err != nil {
+				t.Fatal(o.Err)
 			}
 			return
 		case <-time.After(time.Second):
@@ -146,12 +147,12 @@ func TestLeaderIsCutOff(t *testing.T) {
 			key := "cut/" + segment(t)
 			proxy, client := behind(t, server, newWire())
 			b := open(t, client, consul.WithTTL(15*time.Second))
-			l := win(t, b, key, "x")
+			l := trial.Win(t, b, key, "x")
 			first := l.Grant()
 			tc.cut(proxy)
 			began := time.Now()
-			_, err := l.Renew(within(t))
-			mustPass(t, "Renew", err)
+			_, err := l.Renew(trial.Within(t))
+			trial.MustPass(t, "Renew", err)
 			if errors.Is(err, backend.ErrLost) {
 				t.Errorf("Renew says lost, and nobody said so: %v", err)
 			}
@@ -160,17 +161,17 @@ func TestLeaderIsCutOff(t *testing.T) {
 			}
 			proxy.Heal()
 			var g backend.Grant
-			insist(t, "Renew after the cut healed", func() (err error) {
-				g, err = l.Renew(within(t))
+			trial.Insist(t, "Renew after the cut healed", func() (err error) {
+				g, err = l.Renew(trial.Within(t))
 				return err
 			})
 			if g.Sent.Since(first.Sent) <= 0 {
 				t.Error("Renew did not move the grant")
 			}
 			tc.cut(proxy)
-			mustPass(t, "Resign", l.Resign(within(t)))
+			trial.MustPass(t, "Resign", l.Resign(trial.Within(t)))
 			proxy.Heal()
-			insist(t, "Resign again", func() error { return l.Resign(within(t)) })
+			trial.Insist(t, "Resign again", func() error { return l.Resign(trial.Within(t)) })
 			if left := keys(t, operator, key); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
 			}
@@ -185,19 +186,19 @@ func TestFailedResignIsRepeated(t *testing.T) {
 	operator := connect(t, server.Endpoint())
 	proxy, client := behind(t, server, newWire())
 	b := open(t, client, consul.WithTTL(long))
-	l := win(t, b, "resign", "x")
+	l := trial.Win(t, b, "resign", "x")
 	proxy.Refuse()
-	mustPass(t, "Resign", l.Resign(within(t)))
+	trial.MustPass(t, "Resign", l.Resign(trial.Within(t)))
 	holder(t, operator, "resign")
 	proxy.Heal()
-	next := receive(t, "the next win", candidate(t, t.Context(), b, "resign", "y")).lease
+	next := trial.Receive(t, "the next win", trial.Candidate(t, t.Context(), b, "resign", "y")).Lease
 	if next.Token() <= l.Token() {
 		t.Errorf("token %d after %d: the old term was taken over", next.Token(), l.Token())
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Errorf("the old term's Resign: %v", err)
 	}
-	if _, err := next.Renew(within(t)); err != nil {
+	if _, err := next.Renew(trial.Within(t)); err != nil {
 		t.Errorf("the new term after the old one's Resign: %v", err)
 	}
 }
@@ -206,29 +207,29 @@ func TestFailedResignIsRepeated(t *testing.T) {
 func TestWaitingCandidateIsCutOff(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
-	leader := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "cutoff", "leader")
+	leader := trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "cutoff", "leader")
 	for _, cut := range []func(*servers.Proxy){(*servers.Proxy).Cut, (*servers.Proxy).Refuse} {
 		w := countWaits()
 		proxy, client := behind(t, server, w)
 		b := open(t, client, consul.WithTTL(short))
-		waiting := campaign(t, t.Context(), b, "cutoff", "waiter")
+		waiting := trial.Campaign(t, t.Context(), b, "cutoff", "waiter")
 		w.waits(t, 1)
 		began := time.Now()
 		cut(proxy)
-		mustPass(t, "Campaign", receive(t, "the end of the candidacy", waiting).err)
+		trial.MustPass(t, "Campaign", trial.Receive(t, "the end of the candidacy", waiting).Err)
 		if took := time.Since(began); took > short+2*time.Second {
 			t.Errorf("it took %v to notice", took)
 		}
 		proxy.Heal()
-		again := candidate(t, t.Context(), b, "cutoff", "waiter")
-		if err := leader.Resign(within(t)); err != nil {
+		again := trial.Candidate(t, t.Context(), b, "cutoff", "waiter")
+		if err := leader.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
-		o := receive(t, "the next win", again)
-		if o.err != nil {
-			t.Fatal(o.err)
+		o := trial.Receive(t, "the next win", again)
+		if o.Err != nil {
+			t.Fatal(o.Err)
 		}
-		leader = o.lease
+		leader = o.Lease
 	}
 }
 
@@ -238,27 +239,27 @@ func TestServerRestarts(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	w := countWaits()
-	l := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "restart", "a")
-	waiting := candidate(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long)), "restart", "b")
+	l := trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "restart", "a")
+	waiting := trial.Candidate(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long)), "restart", "b")
 	w.waits(t, 1)
 	server.Kill()
-	_, err := l.Renew(within(t))
-	mustPass(t, "Renew with no server", err)
-	mustPass(t, "Wait with no server", l.Wait(within(t)))
+	_, err := l.Renew(trial.Within(t))
+	trial.MustPass(t, "Renew with no server", err)
+	trial.MustPass(t, "Wait with no server", l.Wait(trial.Within(t)))
 	server.Start()
 	server.WaitReady()
-	insist(t, "Renew after the restart", func() error { _, err := l.Renew(within(t)); return err })
-	waits := beside(t, within(t), l.Wait)
-	if err := l.Resign(within(t)); err != nil {
+	trial.Insist(t, "Renew after the restart", func() error { _, err := l.Renew(trial.Within(t)); return err })
+	waits := trial.Beside(t, trial.Within(t), l.Wait)
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	mustBe(t, "Wait", receive(t, "its end", waits), backend.ErrLost)
-	o := receive(t, "the waiting candidate", waiting)
-	if o.err != nil {
-		t.Fatal(o.err)
+	trial.MustBe(t, "Wait", trial.Receive(t, "its end", waits), backend.ErrLost)
+	o := trial.Receive(t, "the waiting candidate", waiting)
+	if o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	if o.lease.Token() <= l.Token() {
-		t.Errorf("token %d after %d", o.lease.Token(), l.Token())
+	if o.Lease.Token() <= l.Token() {
+		t.Errorf("token %d after %d", o.Lease.Token(), l.Token())
 	}
 }
 
@@ -268,26 +269,26 @@ func TestSnapshotIsRestored(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
-	if err := win(t, b, "restore/other", "x").Resign(within(t)); err != nil {
+	if err := trial.Win(t, b, "restore/other", "x").Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "snapshot")
 	server.Ctl("snapshot", "save", file)
-	l := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "restore", "after the snapshot")
+	l := trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "restore", "after the snapshot")
 	w := countWaits()
-	waiting := candidate(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(short)), "restore", "next")
+	waiting := trial.Candidate(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(short)), "restore", "next")
 	w.waits(t, 1)
-	waits := beside(t, within(t), l.Wait)
+	waits := trial.Beside(t, trial.Within(t), l.Wait)
 	server.Ctl("snapshot", "restore", file)
-	_, err := l.Renew(within(t))
-	mustBe(t, "Renew", err, backend.ErrLost)
-	mustBe(t, "Wait", receive(t, "its end", waits), backend.ErrLost)
-	o := receive(t, "the next win", waiting)
-	if o.err != nil {
-		t.Fatal(o.err)
+	_, err := l.Renew(trial.Within(t))
+	trial.MustBe(t, "Renew", err, backend.ErrLost)
+	trial.MustBe(t, "Wait", trial.Receive(t, "its end", waits), backend.ErrLost)
+	o := trial.Receive(t, "the next win", waiting)
+	if o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	if o.lease.Token() <= l.Token() {
-		t.Errorf("token %d after %d", o.lease.Token(), l.Token())
+	if o.Lease.Token() <= l.Token() {
+		t.Errorf("token %d after %d", o.Lease.Token(), l.Token())
 	}
 }
 
@@ -303,12 +304,12 @@ func TestClusterChangesItsLeader(t *testing.T) {
 		}
 	}
 	w := countWaits()
-	l := win(t, open(t, connect(t, followers[0].Endpoint()), consul.WithTTL(long)), "cluster", "a")
-	waiting := candidate(t, t.Context(), open(t, connectBy(t, w, followers[1].Endpoint()), consul.WithTTL(long)), "cluster", "b")
+	l := trial.Win(t, open(t, connect(t, followers[0].Endpoint()), consul.WithTTL(long)), "cluster", "a")
+	waiting := trial.Candidate(t, t.Context(), open(t, connectBy(t, w, followers[1].Endpoint()), consul.WithTTL(long)), "cluster", "b")
 	w.waits(t, 1)
 	renew := func(when string) {
 		t.Helper()
-		insist(t, "Renew "+when, func() error { _, err := l.Renew(within(t)); return err })
+		trial.Insist(t, "Renew "+when, func() error { _, err := l.Renew(trial.Within(t)); return err })
 	}
 	first.Kill()
 	renew("after the leader was killed")
@@ -320,13 +321,13 @@ func TestClusterChangesItsLeader(t *testing.T) {
 		paused.Resume()
 		cluster.WaitReady()
 	}
-	insist(t, "Resign", func() error { return l.Resign(within(t)) })
-	o := receive(t, "the next win", waiting)
-	if o.err != nil {
-		t.Fatal(o.err)
+	trial.Insist(t, "Resign", func() error { return l.Resign(trial.Within(t)) })
+	o := trial.Receive(t, "the next win", waiting)
+	if o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	if o.lease.Token() <= l.Token() {
-		t.Errorf("token %d after %d", o.lease.Token(), l.Token())
+	if o.Lease.Token() <= l.Token() {
+		t.Errorf("token %d after %d", o.Lease.Token(), l.Token())
 	}
 }
 
@@ -335,19 +336,19 @@ func TestServerWithoutAMajorityProvesNothing(t *testing.T) {
 	t.Parallel()
 	cluster := servers.StartConsulCluster(t, 3)
 	leader := cluster.Leader()
-	l := win(t, open(t, connect(t, leader.Endpoint()), consul.WithTTL(15*time.Second)), "majority", "a")
+	l := trial.Win(t, open(t, connect(t, leader.Endpoint()), consul.WithTTL(15*time.Second)), "majority", "a")
 	for i := range 3 {
 		if m := cluster.Member(i); m != leader {
 			m.Kill()
 		}
 	}
-	_, err := l.Renew(within(t)) // in its last moment as the leader, the server renews, but proves nothing
-	mustPass(t, "Renew", err)
+	_, err := l.Renew(trial.Within(t)) // in its last moment as the leader, the server renews, but proves nothing
+	trial.MustPass(t, "Renew", err)
 	if errors.Is(err, backend.ErrLost) {
 		t.Errorf("Renew: %v", err)
 	}
-	_, err = open(t, connect(t, leader.Endpoint()), consul.WithTTL(15*time.Second)).Campaign(within(t), "majority/free", nil)
-	mustPass(t, "Campaign", err)
+	_, err = open(t, connect(t, leader.Endpoint()), consul.WithTTL(15*time.Second)).Campaign(trial.Within(t), "majority/free", nil)
+	trial.MustPass(t, "Campaign", err)
 }
 
 // A renewal that hangs costs those who wait for it one attempt each, and not the term: the next one is another.
@@ -356,7 +357,7 @@ func TestRenewalThatHangs(t *testing.T) {
 	server := servers.StartConsul(t)
 	w := newWire()
 	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(15*time.Second))
-	patient, l := win(t, b, "hangs/patient", "x"), win(t, b, "hangs/brisk", "x")
+	patient, l := trial.Win(t, b, "hangs/patient", "x"), trial.Win(t, b, "hangs/brisk", "x")
 	hung := make(chan struct{})
 	hang := sync.OnceFunc(func() { close(hung) })
 	w.beforeRenewal = func(ctx context.Context) {
@@ -367,8 +368,8 @@ func TestRenewalThatHangs(t *testing.T) {
 			<-ctx.Done()
 		}
 	}
-	beside(t, t.Context(), func(ctx context.Context) error { _, err := patient.Renew(ctx); return err })
-	receive(t, "the first renewal", hung)
+	trial.Beside(t, t.Context(), func(ctx context.Context) error { _, err := patient.Renew(ctx); return err })
+	trial.Receive(t, "the first renewal", hung)
 	for attempt := range 3 { // as an election makes them: a tenth of the TTL for each
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		_, err := l.Renew(ctx)
@@ -390,12 +391,12 @@ func TestGrantsCountFromTheSend(t *testing.T) {
 	proxy.Delay(delay)
 	b := open(t, client, consul.WithTTL(long))
 	began := backend.Now()
-	l := win(t, b, "sent", "x")
+	l := trial.Win(t, b, "sent", "x")
 	if late := l.Grant().Sent.Since(began); late > delay {
 		t.Errorf("the grant of the win counts from %v after the call, though the request took %v", late, 2*delay)
 	}
 	began = backend.Now()
-	g, err := l.Renew(within(t))
+	g, err := l.Renew(trial.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}

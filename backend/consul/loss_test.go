@@ -12,6 +12,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/consul"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // Whatever an operator does to the record, the leader is told by the store's own word, nothing is left of
@@ -55,25 +56,25 @@ func TestLeaderLosesItsRecord(t *testing.T) {
 			name string
 			do   func(t testing.TB, l backend.Lease) error
 		}{
-			{"Renew", func(t testing.TB, l backend.Lease) error { _, err := l.Renew(within(t)); return err }},
-			{"Proclaim", func(t testing.TB, l backend.Lease) error { return l.Proclaim(within(t), []byte("new")) }},
-			{"Wait", func(t testing.TB, l backend.Lease) error { return l.Wait(within(t)) }},
+			{"Renew", func(t testing.TB, l backend.Lease) error { _, err := l.Renew(trial.Within(t)); return err }},
+			{"Proclaim", func(t testing.TB, l backend.Lease) error { return l.Proclaim(trial.Within(t), []byte("new")) }},
+			{"Wait", func(t testing.TB, l backend.Lease) error { return l.Wait(trial.Within(t)) }},
 		} {
 			t.Run(tc.name+"/"+op.name, func(t *testing.T) {
 				key := fmt.Sprintf("loss/%d/%s", i, op.name)
 				b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long), consul.WithLockDelay(0))
-				l, other := win(t, b, key, "leader"), win(t, b, key+"/other", "leader")
+				l, other := trial.Win(t, b, key, "leader"), trial.Win(t, b, key+"/other", "leader")
 				var waits <-chan error
 				if tc.told {
-					waits = beside(t, within(t), l.Wait)
+					waits = trial.Beside(t, trial.Within(t), l.Wait)
 				}
 				tc.lose(t, key)
-				mustBe(t, op.name, op.do(t, l), backend.ErrLost)
+				trial.MustBe(t, op.name, op.do(t, l), backend.ErrLost)
 				if tc.told {
-					mustBe(t, "Wait begun before", receive(t, "Wait", waits), backend.ErrLost)
+					trial.MustBe(t, "Wait begun before", trial.Receive(t, "Wait", waits), backend.ErrLost)
 				}
-				mustBe(t, "a second "+op.name, op.do(t, l), backend.ErrLost)
-				if err := l.Resign(within(t)); err != nil {
+				trial.MustBe(t, "a second "+op.name, op.do(t, l), backend.ErrLost)
+				if err := l.Resign(trial.Within(t)); err != nil {
 					t.Errorf("Resign of a lost term: %v", err)
 				}
 				if tc.name == "key taken" {
@@ -83,16 +84,16 @@ func TestLeaderLosesItsRecord(t *testing.T) {
 					remove(t, operator, key)
 				}
 				if tc.name != "session destroyed" {
-					if _, err := other.Renew(within(t)); err != nil {
+					if _, err := other.Renew(trial.Within(t)); err != nil {
 						t.Errorf("another term of the session: %v", err)
 					}
 				}
-				next := win(t, b, key, "leader")
+				next := trial.Win(t, b, key, "leader")
 				if next.Token() <= l.Token() {
 					t.Errorf("token %d after %d", next.Token(), l.Token())
 				}
 				for _, l := range []backend.Lease{next, other} {
-					if err := l.Resign(within(t)); err != nil {
+					if err := l.Resign(trial.Within(t)); err != nil {
 						t.Error(err)
 					}
 				}
@@ -110,16 +111,16 @@ func TestSiblingOfADeposedLeaderIsInNobodysWay(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	operator := connect(t, server.Endpoint())
-	old := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "deposed", "old")
+	old := trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "deposed", "old")
 	remove(t, operator, "deposed")
-	next := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "deposed", "next")
+	next := trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "deposed", "next")
 	if next.Token() <= old.Token() {
 		t.Errorf("token %d after %d", next.Token(), old.Token())
 	}
-	if err := old.Resign(within(t)); err != nil {
+	if err := old.Resign(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
-	if _, err := next.Renew(within(t)); err != nil {
+	if _, err := next.Renew(trial.Within(t)); err != nil {
 		t.Errorf("after the late Resign: %v", err)
 	}
 }
@@ -131,12 +132,12 @@ func TestPlainWriteToTheKeyChangesNoToken(t *testing.T) {
 	operator := connect(t, server.Endpoint())
 	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
 	w := countWaits()
-	l := win(t, b, "plain", "leader")
-	waiting := campaign(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long)), "plain", "next")
+	l := trial.Win(t, b, "plain", "leader")
+	waiting := trial.Campaign(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long)), "plain", "next")
 	w.waits(t, 1)
 	see := func(value string, token uint64) {
 		t.Helper()
-		for leader, err := range b.Observe(within(t), "plain") {
+		for leader, err := range b.Observe(trial.Within(t), "plain") {
 			if err != nil || string(leader.Value) != value || leader.Token != token {
 				t.Errorf("observed %q with token %d, error %v; want %q, %d", leader.Value, leader.Token, err, value, token)
 			}
@@ -150,22 +151,22 @@ func TestPlainWriteToTheKeyChangesNoToken(t *testing.T) {
 		t.Fatalf("a plain write makes %+v; it was expected to reset the LockIndex alone", pair)
 	}
 	see("graffiti", l.Token())
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Errorf("Renew: %v", err)
 	}
-	if err := l.Proclaim(within(t), []byte("leader")); err != nil {
+	if err := l.Proclaim(trial.Within(t), []byte("leader")); err != nil {
 		t.Errorf("Proclaim: %v", err)
 	}
 	see("leader", l.Token())
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	o := receive(t, "the next win", waiting)
-	if o.err != nil {
-		t.Fatal(o.err)
+	o := trial.Receive(t, "the next win", waiting)
+	if o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	if o.lease.Token() <= l.Token() {
-		t.Errorf("token %d after %d", o.lease.Token(), l.Token())
+	if o.Lease.Token() <= l.Token() {
+		t.Errorf("token %d after %d", o.Lease.Token(), l.Token())
 	}
 }
 
@@ -174,22 +175,22 @@ func TestWaitingCandidateLosesItsSession(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	operator := connect(t, server.Endpoint())
-	win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "wait", "leader")
+	trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "wait", "leader")
 	w := countWaits()
 	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(short), consul.WithName("waiter"))
-	waiting := campaign(t, t.Context(), b, "wait", "waiter")
+	waiting := trial.Campaign(t, t.Context(), b, "wait", "waiter")
 	w.waits(t, 1)
 	for _, s := range sessions(t, operator) {
 		if s.Name == "waiter" {
 			destroy(t, operator, s.ID)
 		}
 	}
-	err := receive(t, "the end of the candidacy", waiting).err
-	mustPass(t, "Campaign", err)
+	err := trial.Receive(t, "the end of the candidacy", waiting).Err
+	trial.MustPass(t, "Campaign", err)
 	if errors.Is(err, backend.ErrLost) {
 		t.Errorf("Campaign: %v", err)
 	}
-	win(t, b, "wait/2", "with another session")
+	trial.Win(t, b, "wait/2", "with another session")
 }
 
 // Whoever finds that the session is gone tells all who wait on it, before their own next renewal would.
@@ -197,16 +198,16 @@ func TestLostSessionIsToldToAllWhoWait(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	operator := connect(t, server.Endpoint())
-	win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "told/waiting", "leader")
+	trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "told/waiting", "leader")
 	w := countWaits()
 	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
-	l := win(t, b, "told/held", "x")
-	waiting := campaign(t, t.Context(), b, "told/waiting", "x")
+	l := trial.Win(t, b, "told/held", "x")
+	waiting := trial.Campaign(t, t.Context(), b, "told/waiting", "x")
 	w.waits(t, 1)
 	destroy(t, operator, holder(t, operator, "told/held"))
-	_, err := l.Renew(within(t))
-	mustBe(t, "Renew", err, backend.ErrLost)
-	mustPass(t, "Campaign", receiveWithin(t, "the end of the candidacy", waiting, 5*time.Second).err)
+	_, err := l.Renew(trial.Within(t))
+	trial.MustBe(t, "Renew", err, backend.ErrLost)
+	trial.MustPass(t, "Campaign", trial.ReceiveWithin(t, "the end of the candidacy", waiting, 5*time.Second).Err)
 }
 
 // A session that is gone when a campaign first uses it costs the campaign nothing.
@@ -215,13 +216,13 @@ func TestSessionThatIsGoneIsReplaced(t *testing.T) {
 	server := servers.StartConsul(t)
 	operator := connect(t, server.Endpoint())
 	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
-	l := win(t, b, "replaced", "x")
+	l := trial.Win(t, b, "replaced", "x")
 	id := holder(t, operator, "replaced")
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	destroy(t, operator, id)
-	win(t, b, "replaced", "y")
+	trial.Win(t, b, "replaced", "y")
 	if now := holder(t, operator, "replaced"); now == id {
 		t.Errorf("held by the session %s that was destroyed", now)
 	}
@@ -238,27 +239,27 @@ func TestLockDelay(t *testing.T) {
 		a := open(t, connect(t, server.Endpoint()), consul.WithTTL(long), consul.WithLockDelay(delay))
 		w := countWaits()
 		b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long), consul.WithLockDelay(delay))
-		old := win(t, a, key, "a")
-		waiting := campaign(t, t.Context(), b, key, "b")
+		old := trial.Win(t, a, key, "a")
+		waiting := trial.Campaign(t, t.Context(), b, key, "b")
 		w.waits(t, 1)
 		began := time.Now()
 		destroy(t, operator, holder(t, operator, key))
-		o := receive(t, "the next win", waiting)
-		if o.err != nil {
-			t.Fatal(o.err)
+		o := trial.Receive(t, "the next win", waiting)
+		if o.Err != nil {
+			t.Fatal(o.Err)
 		}
 		if took := time.Since(began); took < delay || took > delay+2*time.Second {
 			t.Errorf("lock-delay %v: the next win came after %v", delay, took)
 		}
-		_, err := old.Renew(within(t))
-		mustBe(t, "Renew", err, backend.ErrLost)
-		again := campaign(t, t.Context(), a, key, "a")
+		_, err := old.Renew(trial.Within(t))
+		trial.MustBe(t, "Renew", err, backend.ErrLost)
+		again := trial.Campaign(t, t.Context(), a, key, "a")
 		began = time.Now()
-		if err := o.lease.Resign(within(t)); err != nil {
+		if err := o.Lease.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
-		if o = receive(t, "the win after a resignation", again); o.err != nil {
-			t.Fatal(o.err)
+		if o = trial.Receive(t, "the win after a resignation", again); o.Err != nil {
+			t.Fatal(o.Err)
 		}
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("lock-delay %v: a resignation handed over after %v", delay, took)
@@ -271,11 +272,11 @@ func TestTermThatIsNotRenewedEndsOnASharedSession(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(short))
-	kept, dropped := win(t, b, "shared/kept", "x"), win(t, b, "shared/dropped", "x")
-	if _, err := b.Campaign(within(t), "shared/dropped", nil); !errors.Is(err, backend.ErrBusy) {
+	kept, dropped := trial.Win(t, b, "shared/kept", "x"), trial.Win(t, b, "shared/dropped", "x")
+	if _, err := b.Campaign(trial.Within(t), "shared/dropped", nil); !errors.Is(err, backend.ErrBusy) {
 		t.Errorf("Campaign for a key that is held: %v", err)
 	}
-	next := campaign(t, t.Context(), open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "shared/dropped", "next")
+	next := trial.Campaign(t, t.Context(), open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "shared/dropped", "next")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*short/2)
 	defer cancel()
 	tick := time.NewTicker(time.Second)
@@ -283,27 +284,27 @@ func TestTermThatIsNotRenewedEndsOnASharedSession(t *testing.T) {
 	for {
 		select {
 		case o := <-next:
-			if o.err != nil {
-				t.Fatal(o.err)
+			if o.Err != nil {
+				t.Fatal(o.Err)
 			}
 			if g := dropped.Grant(); backend.Now().Since(g.Sent) < g.TTL {
 				t.Errorf("the term ended %v after its grant, which was for %v", backend.Now().Since(g.Sent), g.TTL)
 			}
-			_, err := dropped.Renew(within(t))
-			mustBe(t, "Renew of the term that ran out", err, backend.ErrLost)
-			if _, err := kept.Renew(within(t)); err != nil {
+			_, err := dropped.Renew(trial.Within(t))
+			trial.MustBe(t, "Renew of the term that ran out", err, backend.ErrLost)
+			if _, err := kept.Renew(trial.Within(t)); err != nil {
 				t.Errorf("the term that is renewed: %v", err)
 			}
 			// The key is free for another candidacy, which begins a term of its own.
-			if err := o.lease.Resign(within(t)); err != nil {
+			if err := o.Lease.Resign(trial.Within(t)); err != nil {
 				t.Fatal(err)
 			}
-			if l := win(t, b, "shared/dropped", "y"); l.Token() <= o.lease.Token() {
-				t.Errorf("token %d after %d", l.Token(), o.lease.Token())
+			if l := trial.Win(t, b, "shared/dropped", "y"); l.Token() <= o.Lease.Token() {
+				t.Errorf("token %d after %d", l.Token(), o.Lease.Token())
 			}
 			return
 		case <-tick.C:
-			if _, err := kept.Renew(within(t)); err != nil {
+			if _, err := kept.Renew(trial.Within(t)); err != nil {
 				t.Fatalf("the term that is renewed: %v", err)
 			}
 		case <-ctx.Done():

@@ -15,11 +15,10 @@ import (
 	"github.com/hashicorp/consul/api"
 	"go.uber.org/goleak"
 
-	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/consul"
 	"github.com/hustings-go/hustings/internal/faults"
 	"github.com/hustings-go/hustings/internal/servers"
-	"github.com/hustings-go/hustings/retry"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 func TestMain(m *testing.M) {
@@ -28,9 +27,6 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m)
 }
-
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
 
 const (
 	long  = 60 * time.Second // a TTL that does not run out in a test
@@ -125,7 +121,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 func (w *wire) waits(t testing.TB, n int) {
 	t.Helper()
 	for range n {
-		receive(t, "a blocking query", w.blocked)
+		trial.Receive(t, "a blocking query", w.blocked)
 	}
 }
 
@@ -169,123 +165,10 @@ func open(t testing.TB, client *api.Client, opts ...consul.Option) *consul.Backe
 	return b
 }
 
-// within returns a context for what must come.
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// win campaigns for key and must get it.
-func win(t testing.TB, b *consul.Backend, key, value string) backend.Lease {
-	t.Helper()
-	l, err := b.Campaign(within(t), key, []byte(value))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-// outcome is what a Campaign ended with.
-type outcome struct {
-	lease backend.Lease
-	err   error
-}
-
-// campaign stands for key beside the test, until ctx or the test ends.
-func campaign(t testing.TB, ctx context.Context, b *consul.Backend, key, value string) <-chan outcome {
-	t.Helper()
-	return beside(t, ctx, func(ctx context.Context) outcome {
-		l, err := b.Campaign(ctx, key, []byte(value))
-		return outcome{l, err}
-	})
-}
-
-// candidate is campaign, again after every error that passes.
-func candidate(t testing.TB, ctx context.Context, b *consul.Backend, key, value string) <-chan outcome {
-	t.Helper()
-	return beside(t, ctx, func(ctx context.Context) outcome {
-		for {
-			l, err := b.Campaign(ctx, key, []byte(value))
-			if err == nil || ctx.Err() != nil || retry.IsPermanent(err) {
-				return outcome{l, err}
-			}
-			<-time.After(10 * time.Millisecond)
-		}
-	})
-}
-
-// beside runs call beside the test, until ctx or the test ends.
-func beside[T any](t testing.TB, ctx context.Context, call func(context.Context) T) <-chan T {
-	t.Helper()
-	ctx, cancel := context.WithCancel(ctx)
-	result := make(chan T, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		result <- call(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	return result
-}
-
-// receive returns what comes from ch, and fails the test if nothing does.
-func receive[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	return receiveWithin(t, what, ch, patience)
-}
-
-func receiveWithin[T any](t testing.TB, what string, ch <-chan T, d time.Duration) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(d):
-		t.Fatalf("%s: nothing came within %v", what, d)
-		panic("not reached")
-	}
-}
-
-// mustPass fails the test unless err is an error that an election takes as passing, and campaigns again.
-func mustPass(t testing.TB, what string, err error) {
-	t.Helper()
-	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrBusy) {
-		t.Errorf("%s: %v, want a passing error", what, err)
-	}
-}
-
-// mustBe fails the test unless err wraps target.
-func mustBe(t testing.TB, what string, err, target error) {
-	t.Helper()
-	if !errors.Is(err, target) {
-		t.Errorf("%s: %v, want %v", what, err, target)
-	}
-}
-
-// insist repeats do for as long as it fails in passing, as an election would.
-func insist(t testing.TB, what string, do func() error) {
-	t.Helper()
-	for ctx := within(t); ; {
-		err := do()
-		if err == nil {
-			return
-		}
-		mustPass(t, what, err)
-		if errors.Is(err, backend.ErrLost) || ctx.Err() != nil || t.Failed() {
-			t.Fatalf("%s: %v", what, err)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
-
 // entry returns the entry of key, or nil.
 func entry(t testing.TB, client *api.Client, key string) *api.KVPair {
 	t.Helper()
-	pair, _, err := client.KV().Get(key, (&api.QueryOptions{RequireConsistent: true}).WithContext(within(t)))
+	pair, _, err := client.KV().Get(key, (&api.QueryOptions{RequireConsistent: true}).WithContext(trial.Within(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +188,7 @@ func holder(t testing.TB, client *api.Client, key string) string {
 // keys returns all keys that begin with prefix.
 func keys(t testing.TB, client *api.Client, prefix string) []string {
 	t.Helper()
-	found, _, err := client.KV().Keys(prefix, "", (&api.QueryOptions{RequireConsistent: true}).WithContext(within(t)))
+	found, _, err := client.KV().Keys(prefix, "", (&api.QueryOptions{RequireConsistent: true}).WithContext(trial.Within(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +198,7 @@ func keys(t testing.TB, client *api.Client, prefix string) []string {
 // sessions returns all sessions there are.
 func sessions(t testing.TB, client *api.Client) []*api.SessionEntry {
 	t.Helper()
-	found, _, err := client.Session().List((&api.QueryOptions{RequireConsistent: true}).WithContext(within(t)))
+	found, _, err := client.Session().List((&api.QueryOptions{RequireConsistent: true}).WithContext(trial.Within(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/consul"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // All elections of a Backend share the renewal of its session.
@@ -25,13 +26,13 @@ func TestRenewalsShareOneRequest(t *testing.T) {
 	const n = 50
 	leases := make([]backend.Lease, n)
 	for i := range leases {
-		leases[i] = win(t, b, fmt.Sprintf("share/%d", i), "x")
+		leases[i] = trial.Win(t, b, fmt.Sprintf("share/%d", i), "x")
 	}
 	before := w.renewals.Load()
 	var renewals sync.WaitGroup
 	for _, l := range leases {
 		renewals.Go(func() {
-			if _, err := l.Renew(within(t)); err != nil {
+			if _, err := l.Renew(trial.Within(t)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -43,7 +44,7 @@ func TestRenewalsShareOneRequest(t *testing.T) {
 	before = w.renewals.Load()
 	for _, l := range leases {
 		sent := backend.Now()
-		g, err := l.Renew(within(t))
+		g, err := l.Renew(trial.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +56,8 @@ func TestRenewalsShareOneRequest(t *testing.T) {
 		t.Errorf("%d Renews in turn renewed the session %d times, want once", n, got)
 	}
 	// One election alone gets a newer grant with each renewal.
-	g1, err1 := leases[0].Renew(within(t))
-	g2, err2 := leases[0].Renew(within(t))
+	g1, err1 := leases[0].Renew(trial.Within(t))
+	g2, err2 := leases[0].Renew(trial.Within(t))
 	if err := errors.Join(err1, err2); err != nil || g2.Sent.Since(g1.Sent) <= 0 {
 		t.Errorf("a second renewal moved the grant by %v, error %v", g2.Sent.Since(g1.Sent), err)
 	}
@@ -71,7 +72,7 @@ func TestRequestsAtRest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	idle, busy := newWire(), countWaits()
-	if err := win(t, open(t, connectBy(t, idle, server.Endpoint()), consul.WithTTL(short)), "rest/idle", "x").Resign(within(t)); err != nil {
+	if err := trial.Win(t, open(t, connectBy(t, idle, server.Endpoint()), consul.WithTTL(short)), "rest/idle", "x").Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	leader := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
@@ -79,8 +80,8 @@ func TestRequestsAtRest(t *testing.T) {
 	const n = 3
 	for i := range n {
 		key := fmt.Sprintf("rest/busy/%d", i)
-		win(t, leader, key, "x")
-		campaign(t, t.Context(), b, key, "y")
+		trial.Win(t, leader, key, "x")
+		trial.Campaign(t, t.Context(), b, key, "y")
 	}
 	busy.waits(t, n)
 	idleBefore, allBefore, renewalsBefore := idle.all.Load(), busy.all.Load(), busy.renewals.Load()
@@ -112,7 +113,7 @@ func TestHandoverAmongMany(t *testing.T) {
 	winners := make(chan won, n)
 	for range n {
 		b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
-		beside(t, t.Context(), func(ctx context.Context) error {
+		trial.Beside(t, t.Context(), func(ctx context.Context) error {
 			for {
 				l, err := b.Campaign(ctx, "many", nil)
 				if err != nil {
@@ -128,17 +129,17 @@ func TestHandoverAmongMany(t *testing.T) {
 			}
 		})
 	}
-	leader := receive(t, "the first win", winners)
+	leader := trial.Receive(t, "the first win", winners)
 	w.waits(t, n-2)
 	before := w.txns.Load()
 	var total, slowest time.Duration
 	for range handovers {
 		w.waits(t, 1) // the winner before has queued up again
 		began := time.Now()
-		if err := leader.lease.Resign(within(t)); err != nil {
+		if err := leader.lease.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
-		next := receive(t, "the next win", winners)
+		next := trial.Receive(t, "the next win", winners)
 		if next.lease.Token() <= leader.lease.Token() {
 			t.Errorf("token %d after %d", next.lease.Token(), leader.lease.Token())
 		}
@@ -233,8 +234,8 @@ func TestMixedWithConsulLock(t *testing.T) {
 	operator := connect(t, server.Endpoint())
 	w := countWaits()
 	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
-	l := win(t, b, "cli/.lock", "ours")
-	command := beside(t, t.Context(), func(context.Context) string { return server.Ctl("lock", "cli", "echo led; sleep 1") })
+	l := trial.Win(t, b, "cli/.lock", "ours")
+	command := trial.Beside(t, t.Context(), func(context.Context) string { return server.Ctl("lock", "cli", "echo led; sleep 1") })
 	servers.Await(t, "the command's session", func(context.Context) error {
 		if n := len(sessions(t, operator)); n != 2 {
 			return fmt.Errorf("%d sessions", n)
@@ -246,7 +247,7 @@ func TestMixedWithConsulLock(t *testing.T) {
 		t.Fatalf("the command led beside ours: %q", out)
 	case <-time.After(500 * time.Millisecond):
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	servers.Await(t, "the command to lead", func(context.Context) error {
@@ -255,18 +256,18 @@ func TestMixedWithConsulLock(t *testing.T) {
 		}
 		return nil
 	})
-	next := campaign(t, t.Context(), b, "cli/.lock", "ours")
+	next := trial.Campaign(t, t.Context(), b, "cli/.lock", "ours")
 	w.waits(t, 1)
 	select {
 	case o := <-next:
 		t.Fatalf("ours led beside the command: %+v", o)
 	default:
 	}
-	if out := receive(t, "the command", command); out != "led\n" {
+	if out := trial.Receive(t, "the command", command); out != "led\n" {
 		t.Errorf("the command printed %q", out)
 	}
-	if o := receive(t, "our win", next); o.err != nil {
-		t.Fatal(o.err)
+	if o := trial.Receive(t, "our win", next); o.Err != nil {
+		t.Fatal(o.Err)
 	}
 }
 
@@ -278,7 +279,7 @@ func TestObservedAcross(t *testing.T) {
 	client := connect(t, server.Endpoint())
 	b := open(t, client, consul.WithTTL(long))
 	seen := make(chan backend.Leader, 64)
-	beside(t, t.Context(), func(ctx context.Context) error {
+	trial.Beside(t, t.Context(), func(ctx context.Context) error {
 		for leader, err := range b.Observe(ctx, "across") {
 			if err != nil {
 				return err
@@ -290,7 +291,7 @@ func TestObservedAcross(t *testing.T) {
 	until := func(value string) backend.Leader {
 		t.Helper()
 		for {
-			if l := receive(t, "the leader "+value, seen); string(l.Value) == value {
+			if l := trial.Receive(t, "the leader "+value, seen); string(l.Value) == value {
 				return l
 			}
 		}
@@ -299,12 +300,12 @@ func TestObservedAcross(t *testing.T) {
 	lead := func(value string, native bool) {
 		t.Helper()
 		if !native {
-			l := win(t, b, "across", value)
+			l := trial.Win(t, b, "across", value)
 			if token := until(value).Token; token != l.Token() {
 				t.Errorf("observed token %d, want %d", token, l.Token())
 			}
 			tokens = append(tokens, l.Token())
-			if err := l.Resign(within(t)); err != nil {
+			if err := l.Resign(trial.Within(t)); err != nil {
 				t.Fatal(err)
 			}
 			return
@@ -318,7 +319,7 @@ func TestObservedAcross(t *testing.T) {
 		}
 		first := until(value).Token
 		tokens = append(tokens, first)
-		for leader, err := range b.Observe(within(t), "across") { // another observer, later
+		for leader, err := range b.Observe(trial.Within(t), "across") { // another observer, later
 			if err != nil || leader.Token != first {
 				t.Errorf("a later observer sees token %d, error %v, the first saw %d", leader.Token, err, first)
 			}
@@ -344,26 +345,26 @@ func TestCloseEndsTheSession(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	operator := connect(t, server.Endpoint())
-	guard := win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "close/waiting", "guard")
+	guard := trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "close/waiting", "guard")
 	w := countWaits()
 	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
-	l := win(t, b, "close/held", "x")
-	waits := beside(t, t.Context(), l.Wait)
-	waiting := campaign(t, t.Context(), b, "close/waiting", "x")
+	l := trial.Win(t, b, "close/held", "x")
+	waits := trial.Beside(t, t.Context(), l.Wait)
+	waiting := trial.Campaign(t, t.Context(), b, "close/waiting", "x")
 	w.waits(t, 2)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	mustBe(t, "a waiting Campaign", receive(t, "its end", waiting).err, backend.ErrClosed)
-	mustBe(t, "Wait", receive(t, "its end", waits), backend.ErrClosed)
-	if _, err := l.Renew(within(t)); err != nil {
+	trial.MustBe(t, "a waiting Campaign", trial.Receive(t, "its end", waiting).Err, backend.ErrClosed)
+	trial.MustBe(t, "Wait", trial.Receive(t, "its end", waits), backend.ErrClosed)
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Errorf("Renew after Close: %v", err)
 	}
 	if got := len(sessions(t, operator)); got != 2 {
 		t.Errorf("%d sessions while a key is held, want 2", got)
 	}
 	for i, l := range []backend.Lease{l, guard} {
-		if err := l.Resign(within(t)); err != nil {
+		if err := l.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
 		if got := len(sessions(t, operator)); got != 1 {

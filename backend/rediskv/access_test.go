@@ -11,6 +11,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/rediskv"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -36,7 +37,7 @@ func grant(server *servers.Redis, user string, rights ...string) {
 
 // play uses all that a candidate does, and returns the first error.
 func play(t testing.TB, b, other *rediskv.Backend, key string) error {
-	ctx := within(t)
+	ctx := trial.Within(t)
 	l, err := b.Campaign(ctx, key, []byte("x"))
 	if err != nil {
 		return err
@@ -59,15 +60,15 @@ func play(t testing.TB, b, other *rediskv.Backend, key string) error {
 		return err
 	}
 	// And behind another, which resigns.
-	guard := win(t, other, key, "guard")
-	result := campaign(t, ctx, b, key, "z")
+	guard := trial.Win(t, other, key, "guard")
+	result := trial.Campaign(t, ctx, b, key, "z")
 	resign := time.AfterFunc(100*time.Millisecond, func() { _ = guard.Resign(ctx) })
 	defer resign.Stop()
-	o := receive(t, "the campaign", result)
-	if o.err != nil {
-		return errors.Join(o.err, guard.Resign(ctx))
+	o := trial.Receive(t, "the campaign", result)
+	if o.Err != nil {
+		return errors.Join(o.Err, guard.Resign(ctx))
 	}
-	return o.lease.Resign(ctx)
+	return o.Lease.Resign(ctx)
 }
 
 func TestRights(t *testing.T) {
@@ -83,7 +84,7 @@ func TestRights(t *testing.T) {
 	server.Cli("acl", "setuser", "observer", "on", ">s3cret-observer", "%R~{rights/mine}:lease", "resetchannels", "&{rights/mine}:events",
 		"+hmget", "+pttl", "+subscribe", "+unsubscribe", "+ping")
 	observer := open(t, login(t, server, "observer", "s3cret-observer"), rediskv.WithTTL(long))
-	for leader, err := range observer.Observe(within(t), "rights/mine") {
+	for leader, err := range observer.Observe(trial.Within(t), "rights/mine") {
 		if err != nil || !leader.Vacant() {
 			t.Errorf("an observer sees %v, error %v", leader, err)
 		}
@@ -92,7 +93,7 @@ func TestRights(t *testing.T) {
 
 	denied := func(what string, err error) {
 		t.Helper()
-		mustBe(t, what, err, backend.ErrDenied)
+		trial.MustBe(t, what, err, backend.ErrDenied)
 		if retry.IsPermanent(err) {
 			t.Errorf("%s: %v is permanent, though rights can be granted", what, err)
 		}
@@ -100,11 +101,11 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s: the message holds a password: %v", what, err)
 		}
 	}
-	_, err := candidate.Campaign(within(t), "rights/theirs", nil)
+	_, err := candidate.Campaign(trial.Within(t), "rights/theirs", nil)
 	denied("Campaign for another's key", err)
-	_, err = observer.Campaign(within(t), "rights/mine", nil)
+	_, err = observer.Campaign(trial.Within(t), "rights/mine", nil)
 	denied("an observer's Campaign", err)
-	for _, err := range observer.Observe(within(t), "rights/theirs") {
+	for _, err := range observer.Observe(trial.Within(t), "rights/theirs") {
 		denied("Observe of another's key", err)
 	}
 
@@ -128,14 +129,14 @@ func TestRights(t *testing.T) {
 	}
 	// Nor where it could not be taken back either.
 	grant(server, "clumsy", append(append(append([]string{}, where...), candidateRights()...), "-pexpire", "-del")...)
-	_, err = open(t, login(t, server, "clumsy", "s3cret-clumsy")).Campaign(within(t), "rights/mine", nil)
+	_, err = open(t, login(t, server, "clumsy", "s3cret-clumsy")).Campaign(trial.Within(t), "rights/mine", nil)
 	denied("without +pexpire and +del", err)
 	if ttl := server.Cli("pttl", "{rights/mine}:lease"); ttl != "-2" {
 		t.Errorf("without +pexpire and +del: the record that is left ends in %s ms", ttl)
 	}
 	server.Cli("script", "flush")
 	grant(server, "without-eval", append(where, "+evalsha", "+hmget")...)
-	_, err = open(t, login(t, server, "without-eval", "s3cret-without-eval")).Campaign(within(t), "rights/mine", nil)
+	_, err = open(t, login(t, server, "without-eval", "s3cret-without-eval")).Campaign(trial.Within(t), "rights/mine", nil)
 	denied("without +eval", err)
 }
 
@@ -162,9 +163,9 @@ func TestWrongLogin(t *testing.T) {
 		"unknown user":   login(t, server, "nobody", "s3cret-but-wrong"),
 	} {
 		b := open(t, client, rediskv.WithTTL(long))
-		_, campaigned := b.Campaign(within(t), "login", nil)
+		_, campaigned := b.Campaign(trial.Within(t), "login", nil)
 		errs := []error{campaigned}
-		for _, err := range b.Observe(within(t), "login") {
+		for _, err := range b.Observe(trial.Within(t), "login") {
 			errs = append(errs, err)
 		}
 		for _, err := range errs {
@@ -175,7 +176,7 @@ func TestWrongLogin(t *testing.T) {
 		}
 	}
 	b := open(t, connect(t, server.Endpoint(), func(o *redis.Options) { o.Password = "s3cret" }), rediskv.WithTTL(long))
-	if err := win(t, b, "login", "x").Resign(within(t)); err != nil {
+	if err := trial.Win(t, b, "login", "x").Resign(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -196,34 +197,34 @@ func TestKeyInUse(t *testing.T) {
 	} {
 		server.Cli(command...)
 		before := server.Cli("dump", command[1])
-		_, err := b.Campaign(within(t), key, []byte("x"))
+		_, err := b.Campaign(trial.Within(t), key, []byte("x"))
 		mustRefuse(t, err, "in use by something else")
 		if server.Cli("dump", command[1]) != before {
 			t.Errorf("%s: what was there has changed", key)
 		}
 	}
 	server.Cli("set", "{last}:fence", "9223372036854775807")
-	_, err := b.Campaign(within(t), "last", nil)
+	_, err := b.Campaign(trial.Within(t), "last", nil)
 	mustRefuse(t, err, "counter of tokens is at its end")
 
 	// Large tokens are exact, though Lua's numbers are not.
 	server.Cli("set", "{large}:fence", "9007199254740992") // 2^53
 	for want := uint64(1<<53) + 1; want < 1<<53+4; want++ {
-		l := win(t, b, "large", "x")
+		l := trial.Win(t, b, "large", "x")
 		if l.Token() != want {
 			t.Errorf("token %d, want %d", l.Token(), want)
 		}
-		if err := l.Resign(within(t)); err != nil {
+		if err := l.Resign(trial.Within(t)); err != nil {
 			t.Error(err)
 		}
 	}
 
 	// A record that was edited is not taken for vacancy, nor for a lower token.
 	server.Cli("hset", "{garbled}:lease", "holder", "x", "token", "minus one")
-	_, err = b.Campaign(within(t), "garbled", nil)
-	mustPass(t, "Campaign", err)
-	for leader, err := range b.Observe(within(t), "garbled") {
-		mustPass(t, "Observe", err)
+	_, err = b.Campaign(trial.Within(t), "garbled", nil)
+	trial.MustPass(t, "Campaign", err)
+	for leader, err := range b.Observe(trial.Within(t), "garbled") {
+		trial.MustPass(t, "Observe", err)
 		if !leader.Vacant() {
 			t.Errorf("observed %v", leader)
 		}
@@ -242,18 +243,18 @@ func TestServerTakesNoWrites(t *testing.T) {
 			t.Parallel()
 			server := servers.StartRedis(t)
 			b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
-			l := win(t, b, "held", "x")
+			l := trial.Win(t, b, "held", "x")
 			server.Cli(set[0]...)
-			_, err := b.Campaign(within(t), "new", []byte("x"))
-			mustPass(t, "Campaign", err)
+			_, err := b.Campaign(trial.Within(t), "new", []byte("x"))
+			trial.MustPass(t, "Campaign", err)
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("Campaign: %v, want it to say %q", err, want)
 			}
 			server.Cli(set[1]...)
-			if _, err := l.Renew(within(t)); err != nil {
+			if _, err := l.Renew(trial.Within(t)); err != nil {
 				t.Errorf("Renew: %v", err)
 			}
-			win(t, b, "new", "x")
+			trial.Win(t, b, "new", "x")
 		})
 	}
 }
@@ -263,9 +264,9 @@ func TestScriptsForgotten(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
-	ctx := within(t)
+	ctx := trial.Within(t)
 	for range 2 {
-		l := win(t, b, "forgotten", "x")
+		l := trial.Win(t, b, "forgotten", "x")
 		server.Cli("script", "flush")
 		if _, err := l.Renew(ctx); err != nil {
 			t.Error(err)

@@ -3,13 +3,13 @@ package rediskv_test
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // BenchmarkHandover measures the time from the call of Resign to the return of the next candidate's
@@ -26,20 +26,13 @@ func BenchmarkHandover(b *testing.B) {
 		pollTimes = append(pollTimes, polling.handover())
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(micro(quantile(ourTimes, 0.5)), "µs/median")
-	b.ReportMetric(micro(quantile(ourTimes, 0.99)), "µs/p99")
-	b.ReportMetric(micro(quantile(pollTimes, 0.5)), "poll-µs/median")
-	b.ReportMetric(micro(quantile(pollTimes, 0.99)), "poll-µs/p99")
-	b.ReportMetric(micro(quantile(toldTimes, 0.5)), "told-µs/median")
-	b.ReportMetric(micro(quantile(toldTimes, 0.99)), "told-µs/p99")
+	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.5)), "µs/median")
+	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.99)), "µs/p99")
+	b.ReportMetric(trial.Micro(trial.Quantile(pollTimes, 0.5)), "poll-µs/median")
+	b.ReportMetric(trial.Micro(trial.Quantile(pollTimes, 0.99)), "poll-µs/p99")
+	b.ReportMetric(trial.Micro(trial.Quantile(toldTimes, 0.5)), "told-µs/median")
+	b.ReportMetric(trial.Micro(trial.Quantile(toldTimes, 0.99)), "told-µs/p99")
 }
-
-func quantile(times []time.Duration, q float64) time.Duration {
-	slices.Sort(times)
-	return times[int(q*float64(len(times)-1))]
-}
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // pair is two candidates that hand one key to and fro. stand campaigns and returns how to resign; ready waits
 // until the other one waits.
@@ -76,7 +69,7 @@ func (p *pair) handover() time.Duration {
 	if err := p.resign(ctx); err != nil {
 		p.b.Fatal(err)
 	}
-	w := receive(p.b, "the next win", won)
+	w := trial.Receive(p.b, "the next win", won)
 	if w.err != nil {
 		p.b.Fatal(w.err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/rediskv"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // Answers that take long do not lengthen a term: it counts from when the request was sent.
@@ -24,11 +25,11 @@ func TestSlowAnswers(t *testing.T) {
 	proxy := servers.StartProxy(t, server.Endpoint())
 	slow := open(t, connect(t, proxy.Addr()), rediskv.WithTTL(ttl))
 	fast := connect(t, server.Endpoint())
-	l := win(t, slow, "warm", "x") // connects
+	l := trial.Win(t, slow, "warm", "x") // connects
 	proxy.Delay(delay)
 	check := func(what, key string, g backend.Grant) {
 		t.Helper()
-		left, err := fast.PTTL(within(t), "{"+key+"}:lease").Result()
+		left, err := fast.PTTL(trial.Within(t), "{"+key+"}:lease").Result()
 		now := backend.Now()
 		if err != nil {
 			t.Fatal(err)
@@ -38,12 +39,12 @@ func TestSlowAnswers(t *testing.T) {
 			t.Errorf("%s: %v are left by the grant, and %v in the store", what, promised, left)
 		}
 	}
-	g, err := l.Renew(within(t))
+	g, err := l.Renew(trial.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	check("Renew", "warm", g)
-	check("Campaign", "slow", win(t, slow, "slow", "x").Grant())
+	check("Campaign", "slow", trial.Win(t, slow, "slow", "x").Grant())
 }
 
 // A try that its caller has left, and that reaches the store late, holds nothing up: the next candidacy of
@@ -54,7 +55,7 @@ func TestLateAcquire(t *testing.T) {
 	proxy := servers.StartProxy(t, server.Endpoint())
 	b := open(t, connect(t, proxy.Addr()), rediskv.WithTTL(3*time.Second)) // requests are bounded by 1 s
 	operator := connect(t, server.Endpoint())
-	if err := win(t, b, "late", "x").Resign(within(t)); err != nil { // connects
+	if err := trial.Win(t, b, "late", "x").Resign(trial.Within(t)); err != nil { // connects
 		t.Fatal(err)
 	}
 	proxy.CutUp()
@@ -62,7 +63,7 @@ func TestLateAcquire(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	_, err := b.Campaign(ctx, "late", []byte("ghost"))
-	mustBe(t, "Campaign", err, context.DeadlineExceeded)
+	trial.MustBe(t, "Campaign", err, context.DeadlineExceeded)
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("it returned after %v", took)
 	}
@@ -70,11 +71,11 @@ func TestLateAcquire(t *testing.T) {
 	servers.Await(t, "the ghost", func(ctx context.Context) error {
 		return operator.HGet(ctx, "{late}:lease", "value").Err()
 	})
-	l := win(t, b, "late", "new")
-	if got := operator.HGet(within(t), "{late}:lease", "value").Val(); got != "new" {
+	l := trial.Win(t, b, "late", "new")
+	if got := operator.HGet(trial.Within(t), "{late}:lease", "value").Val(); got != "new" {
 		t.Errorf("the record holds %q", got)
 	}
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -85,30 +86,30 @@ func TestAcquireFromThePast(t *testing.T) {
 	server := servers.StartRedis(t)
 	client := connect(t, server.Endpoint())
 	b := open(t, client, rediskv.WithTTL(long))
-	first := win(t, b, "past", "first")
+	first := trial.Win(t, b, "past", "first")
 	// What the first acquire sent is found in the record that it wrote.
-	record := client.HGetAll(within(t), "{past}:lease").Val()
-	if err := first.Resign(within(t)); err != nil {
+	record := client.HGetAll(trial.Within(t), "{past}:lease").Val()
+	if err := first.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	second := win(t, b, "past", "second")
+	second := trial.Win(t, b, "past", "second")
 	again, err := repeatAcquire(t, client, "past", record)
 	if err != nil || again[0] != "held" {
 		t.Errorf("a late acquire got %v, error %v", again, err)
 	}
-	if _, err := second.Renew(within(t)); err != nil {
+	if _, err := second.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 	// Where it comes to a free key, it takes it, for nobody; and gives way to the session's next candidacy.
-	if err := second.Resign(within(t)); err != nil {
+	if err := second.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	if again, err = repeatAcquire(t, client, "past", record); err != nil || again[0] != "won" {
 		t.Errorf("a late acquire got %v, error %v", again, err)
 	}
-	second = win(t, b, "past", "second again")
+	second = trial.Win(t, b, "past", "second again")
 	// The same one repeated, as a client does behind its caller's back, gets the same term.
-	record = client.HGetAll(within(t), "{past}:lease").Val()
+	record = client.HGetAll(trial.Within(t), "{past}:lease").Val()
 	again, err = repeatAcquire(t, client, "past", record)
 	if err != nil || again[0] != "won" || again[1] != fmt.Sprint(second.Token()) {
 		t.Errorf("a repeated acquire got %v, error %v; want token %d", again, err, second.Token())
@@ -118,7 +119,7 @@ func TestAcquireFromThePast(t *testing.T) {
 // repeatAcquire sends once more what won the term of record.
 func repeatAcquire(t testing.TB, client *redis.Client, key string, record map[string]string) ([]any, error) {
 	t.Helper()
-	return client.Eval(within(t), rediskv.AcquireSource, []string{"{" + key + "}:lease", "{" + key + "}:fence"},
+	return client.Eval(trial.Within(t), rediskv.AcquireSource, []string{"{" + key + "}:lease", "{" + key + "}:fence"},
 		record["holder"], record["candidacy"], record["ttl"], "0", "1", "0", record["value"], "{"+key+"}:events").Slice()
 }
 
@@ -128,17 +129,17 @@ func TestCut(t *testing.T) {
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Endpoint())
 	b := open(t, connect(t, proxy.Addr()), rediskv.WithTTL(3*time.Second))
-	l := win(t, b, "cut", "x")
+	l := trial.Win(t, b, "cut", "x")
 	waited := make(chan error, 1)
-	go func() { waited <- l.Wait(within(t)) }()
-	guard := win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "cut/2", "guard")
-	waiting := campaign(t, t.Context(), b, "cut/2", "y")
+	go func() { waited <- l.Wait(trial.Within(t)) }()
+	guard := trial.Win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "cut/2", "guard")
+	waiting := trial.Campaign(t, t.Context(), b, "cut/2", "y")
 	listeners(t, connect(t, server.Endpoint()), "cut", 1)
 	listeners(t, connect(t, server.Endpoint()), "cut/2", 1)
 	proxy.Cut()
 
-	_, err := l.Renew(within(t))
-	mustPass(t, "Renew", err)
+	_, err := l.Renew(trial.Within(t))
+	trial.MustPass(t, "Renew", err)
 	if err == nil || !strings.Contains(err.Error(), "did not answer within 1s") {
 		t.Errorf("Renew: %v", err)
 	}
@@ -149,27 +150,27 @@ func TestCut(t *testing.T) {
 	}
 	began := time.Now()
 	_, err = l.Renew(soon())
-	mustBe(t, "Renew", err, context.DeadlineExceeded)
-	mustBe(t, "Proclaim", l.Proclaim(soon(), nil), context.DeadlineExceeded)
-	mustBe(t, "Resign", l.Resign(soon()), context.DeadlineExceeded)
+	trial.MustBe(t, "Renew", err, context.DeadlineExceeded)
+	trial.MustBe(t, "Proclaim", l.Proclaim(soon(), nil), context.DeadlineExceeded)
+	trial.MustBe(t, "Resign", l.Resign(soon()), context.DeadlineExceeded)
 	if took := time.Since(began); took > 900*time.Millisecond {
 		t.Errorf("calls returned %v after their context", took)
 	}
 	// The connection for events went dead without a word, which shows when it is asked.
-	err = receive(t, "Wait", waited)
-	mustPass(t, "Wait", err)
+	err = trial.Receive(t, "Wait", waited)
+	trial.MustPass(t, "Wait", err)
 	if !strings.Contains(err.Error(), "not answer") { // the events' connection, or a request before that
 		t.Errorf("Wait: %v", err)
 	}
-	mustPass(t, "the waiting campaign", receive(t, "the waiting campaign", waiting).err)
-	for _, err := range b.Observe(within(t), "cut") {
-		mustPass(t, "Observe", err)
+	trial.MustPass(t, "the waiting campaign", trial.Receive(t, "the waiting campaign", waiting).Err)
+	for _, err := range b.Observe(trial.Within(t), "cut") {
+		trial.MustPass(t, "Observe", err)
 	}
 	proxy.Heal()
 	if next := persist(t, b, "cut", "again"); next.Token() <= l.Token() {
 		t.Errorf("token %d after %d", next.Token(), l.Token())
 	}
-	if err := guard.Resign(within(t)); err != nil {
+	if err := guard.Resign(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -179,15 +180,15 @@ func TestEventsCut(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
-	l := win(t, b, "killed", "x")
+	l := trial.Win(t, b, "killed", "x")
 	for range 2 {
 		waited := make(chan error, 1)
-		go func() { waited <- l.Wait(within(t)) }()
+		go func() { waited <- l.Wait(trial.Within(t)) }()
 		listeners(t, connect(t, server.Endpoint()), "killed", 1)
 		server.Cli("client", "kill", "type", "pubsub")
-		mustPass(t, "Wait", receive(t, "Wait", waited))
+		trial.MustPass(t, "Wait", trial.Receive(t, "Wait", waited))
 	}
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -203,10 +204,10 @@ func TestMuteServer(t *testing.T) {
 	defer l.Close()
 	b := open(t, connect(t, l.Addr().String()), rediskv.WithTTL(1500*time.Millisecond))
 	began := time.Now()
-	_, err = b.Campaign(within(t), "mute", nil)
-	mustPass(t, "Campaign", err)
-	for _, err := range b.Observe(within(t), "mute") {
-		mustPass(t, "Observe", err)
+	_, err = b.Campaign(trial.Within(t), "mute", nil)
+	trial.MustPass(t, "Campaign", err)
+	for _, err := range b.Observe(trial.Within(t), "mute") {
+		trial.MustPass(t, "Observe", err)
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
@@ -219,14 +220,14 @@ func TestEditedRecord(t *testing.T) {
 	server := servers.StartRedis(t)
 	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
 	for field, value := range map[string]string{"holder": "somebody", "candidacy": "999", "token": "999"} {
-		renewed, proclaimed, waited := win(t, b, "edited/renew/"+field, "x"), win(t, b, "edited/proclaim/"+field, "x"), win(t, b, "edited/wait/"+field, "x")
+		renewed, proclaimed, waited := trial.Win(t, b, "edited/renew/"+field, "x"), trial.Win(t, b, "edited/proclaim/"+field, "x"), trial.Win(t, b, "edited/wait/"+field, "x")
 		for _, how := range []string{"renew", "proclaim", "wait"} {
 			server.Cli("hset", "{edited/"+how+"/"+field+"}:lease", field, value)
 		}
-		_, err := renewed.Renew(within(t))
-		mustBe(t, "Renew with another "+field, err, backend.ErrLost)
-		mustBe(t, "Proclaim with another "+field, proclaimed.Proclaim(within(t), nil), backend.ErrLost)
-		mustBe(t, "Wait with another "+field, waited.Wait(within(t)), backend.ErrLost)
+		_, err := renewed.Renew(trial.Within(t))
+		trial.MustBe(t, "Renew with another "+field, err, backend.ErrLost)
+		trial.MustBe(t, "Proclaim with another "+field, proclaimed.Proclaim(trial.Within(t), nil), backend.ErrLost)
+		trial.MustBe(t, "Wait with another "+field, waited.Wait(trial.Within(t)), backend.ErrLost)
 	}
 }
 
@@ -246,18 +247,18 @@ func TestHungRenewal(t *testing.T) {
 		}
 	})
 	b := open(t, client, rediskv.WithTTL(long)) // requests are bounded by 5 s
-	l := win(t, b, "hung", "x")
-	if _, err := l.Renew(within(t)); err != nil {
+	l := trial.Win(t, b, "hung", "x")
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	proxy.CutDown()
 	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := l.Renew(soon)
-	mustBe(t, "Renew", err, context.DeadlineExceeded)
+	trial.MustBe(t, "Renew", err, context.DeadlineExceeded)
 	direct.Store(true) // the next connection is a good one
 	began := time.Now()
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(began); took > 2*time.Second {

@@ -11,6 +11,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/rediskv"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // The counter is what tokens come from; when it goes back, who has seen more refuses to lead until all that
@@ -32,18 +33,18 @@ func TestDataLost(t *testing.T) {
 			server.Cli("set", "{lost}:fence", "10")
 			leader := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
 			follower := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
-			old := win(t, leader, "lost", "old")
-			waiting := campaign(t, t.Context(), follower, "lost", "new")
+			old := trial.Win(t, leader, "lost", "old")
+			waiting := trial.Campaign(t, t.Context(), follower, "lost", "new")
 			listeners(t, connect(t, server.Endpoint()), "lost", 1)
 			lose(server)
 			began := time.Now()
 
 			// The first to come is refused, or loses its connection for events before.
-			err := receive(t, "the waiting campaign", waiting).err
-			mustPass(t, "the waiting campaign", err)
+			err := trial.Receive(t, "the waiting campaign", waiting).Err
+			trial.MustPass(t, "the waiting campaign", err)
 			for !errors.Is(err, rediskv.ErrDataLost) {
-				_, err = follower.Campaign(within(t), "lost", []byte("new"))
-				mustPass(t, "Campaign", err)
+				_, err = follower.Campaign(trial.Within(t), "lost", []byte("new"))
+				trial.MustPass(t, "Campaign", err)
 				if t.Failed() {
 					return
 				}
@@ -59,16 +60,16 @@ func TestDataLost(t *testing.T) {
 			if backend.Now().Since(old.Grant().Sent) < ttl {
 				t.Error("the old term could still be valid")
 			}
-			if stood := time.Since(noticed); stood < ttl-100*time.Millisecond || stood > ttl+patience/2 {
+			if stood := time.Since(noticed); stood < ttl-100*time.Millisecond || stood > ttl+trial.Patience/2 {
 				t.Errorf("it stood back for %v, want about a TTL", stood)
 			}
-			if _, err := old.Renew(within(t)); !errors.Is(err, backend.ErrLost) {
+			if _, err := old.Renew(trial.Within(t)); !errors.Is(err, backend.ErrLost) {
 				t.Errorf("Renew of the lost term: %v", err)
 			}
-			if err := l.Resign(within(t)); err != nil {
+			if err := l.Resign(trial.Within(t)); err != nil {
 				t.Error(err)
 			}
-			if next := win(t, leader, "lost", "x"); next.Token() != l.Token()+1 {
+			if next := trial.Win(t, leader, "lost", "x"); next.Token() != l.Token()+1 {
 				t.Errorf("token %d after %d", next.Token(), l.Token())
 			}
 		})
@@ -78,12 +79,12 @@ func TestDataLost(t *testing.T) {
 // persist campaigns until it wins, as an election would, for as long as it fails in passing.
 func persist(t testing.TB, b *rediskv.Backend, key, value string) backend.Lease {
 	t.Helper()
-	for ctx := within(t); ; {
+	for ctx := trial.Within(t); ; {
 		l, err := b.Campaign(ctx, key, []byte(value))
 		if err == nil {
 			return l
 		}
-		mustPass(t, "Campaign", err)
+		trial.MustPass(t, "Campaign", err)
 		if ctx.Err() != nil || t.Failed() {
 			t.Fatalf("Campaign: %v", err)
 		}
@@ -99,20 +100,20 @@ func TestObserverOfLostData(t *testing.T) {
 	leader := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
 	stranger := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
 	observer := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
-	win(t, leader, "seen", "x")
+	trial.Win(t, leader, "seen", "x")
 	var last error
-	for l, err := range observer.Observe(within(t), "seen") {
+	for l, err := range observer.Observe(trial.Within(t), "seen") {
 		last = err
 		if err == nil && l.Token == 11 {
 			server.Cli("flushall")
-			win(t, stranger, "seen", "y")
+			trial.Win(t, stranger, "seen", "y")
 		} else if err == nil && !l.Vacant() {
 			t.Errorf("observed token %d after 11", l.Token)
 			break
 		}
 	}
-	mustPass(t, "Observe", last)
-	mustBe(t, "Observe", last, rediskv.ErrDataLost)
+	trial.MustPass(t, "Observe", last)
+	trial.MustBe(t, "Observe", last, rediskv.ErrDataLost)
 }
 
 // sentinel makes a client that asks the sentinels where the primary is.
@@ -130,7 +131,7 @@ func TestFailoverThatLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := servers.StartRedisSentinel(t)
 	b := open(t, sentinel(t, s), rediskv.WithTTL(long))
-	l := win(t, b, "failover", "x")
+	l := trial.Win(t, b, "failover", "x")
 	s.AwaitReplicated()
 	primary := s.Primary()
 	primary.Kill()
@@ -142,7 +143,7 @@ func TestFailoverThatLosesNothing(t *testing.T) {
 		}
 		return err
 	})
-	for leader, err := range b.Observe(within(t), "failover") {
+	for leader, err := range b.Observe(trial.Within(t), "failover") {
 		if err != nil || leader.Token != l.Token() {
 			t.Errorf("observed %v, error %v", leader, err)
 		}
@@ -160,19 +161,19 @@ func TestFailoverThatLosesTheLastWrites(t *testing.T) {
 	s := servers.StartRedisSentinel(t)
 	leader, follower, stranger := open(t, sentinel(t, s), rediskv.WithTTL(ttl)), open(t, sentinel(t, s), rediskv.WithTTL(ttl)), open(t, sentinel(t, s), rediskv.WithTTL(ttl))
 	for _, key := range []string{"watched", "unwatched"} {
-		first := win(t, leader, key, "first")
-		if err := first.Resign(within(t)); err != nil {
+		first := trial.Win(t, leader, key, "first")
+		if err := first.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.AwaitReplicated()
 	s.CutReplication()
-	watched, unwatched := win(t, leader, "watched", "lost"), win(t, leader, "unwatched", "lost")
-	waiting := campaign(t, t.Context(), follower, "watched", "next")
+	watched, unwatched := trial.Win(t, leader, "watched", "lost"), trial.Win(t, leader, "unwatched", "lost")
+	waiting := trial.Campaign(t, t.Context(), follower, "watched", "next")
 	primary := s.Primary()
 	listeners(t, connect(t, primary.Endpoint()), "watched", 1)
 	primary.Kill()
-	mustPass(t, "the waiting campaign", receive(t, "the waiting campaign", waiting).err)
+	trial.MustPass(t, "the waiting campaign", trial.Receive(t, "the waiting campaign", waiting).Err)
 	s.AwaitFailover(primary)
 
 	second := persist(t, stranger, "unwatched", "second")
@@ -189,7 +190,7 @@ func TestFailoverThatLosesTheLastWrites(t *testing.T) {
 		refused = refused || errors.Is(err, rediskv.ErrDataLost)
 		next = l
 		if err != nil {
-			mustPass(t, "Campaign", err)
+			trial.MustPass(t, "Campaign", err)
 			<-time.After(100 * time.Millisecond)
 		}
 		if time.Since(watched.Grant().Sent.Wall()) > 4*ttl {
@@ -205,7 +206,7 @@ func TestFailoverThatLosesTheLastWrites(t *testing.T) {
 	if backend.Now().Since(watched.Grant().Sent) < ttl {
 		t.Error("the old term could still be valid")
 	}
-	if _, err := watched.Renew(within(t)); !errors.Is(err, backend.ErrLost) {
+	if _, err := watched.Renew(trial.Within(t)); !errors.Is(err, backend.ErrLost) {
 		t.Errorf("Renew of the lost term: %v", err)
 	}
 }

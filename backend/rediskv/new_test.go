@@ -11,6 +11,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend/rediskv"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -109,13 +110,13 @@ func TestNewRefusesClients(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	b := open(t, connect(t, nowhere), rediskv.WithTTL(3*time.Second), rediskv.WithName("node-7"))
-	_, err := b.Campaign(within(t), "unreachable", nil)
-	mustPass(t, "Campaign", err)
+	_, err := b.Campaign(trial.Within(t), "unreachable", nil)
+	trial.MustPass(t, "Campaign", err)
 	if err == nil || !strings.HasPrefix(err.Error(), `rediskv (node-7): campaign "unreachable": `) {
 		t.Errorf("Campaign: %v", err)
 	}
-	for _, err := range b.Observe(within(t), "unreachable") {
-		mustPass(t, "Observe", err)
+	for _, err := range b.Observe(trial.Within(t), "unreachable") {
+		trial.MustPass(t, "Observe", err)
 	}
 }
 
@@ -123,13 +124,13 @@ func TestClosedClient(t *testing.T) {
 	t.Parallel()
 	client := connect(t, servers.StartRedis(t).Endpoint())
 	b := open(t, client, rediskv.WithTTL(long))
-	l := win(t, b, "gone", "x")
+	l := trial.Win(t, b, "gone", "x")
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, campaigned := b.Campaign(within(t), "gone/2", nil)
-	_, renewed := l.Renew(within(t))
-	for _, err := range []error{campaigned, renewed, l.Wait(within(t))} {
+	_, campaigned := b.Campaign(trial.Within(t), "gone/2", nil)
+	_, renewed := l.Renew(trial.Within(t))
+	for _, err := range []error{campaigned, renewed, l.Wait(trial.Within(t))} {
 		mustRefuse(t, err, "client was closed")
 	}
 }
@@ -138,11 +139,11 @@ func TestValueSize(t *testing.T) {
 	t.Parallel()
 	var calls counter
 	b := open(t, connect(t, servers.StartRedis(t).Endpoint(), calls.count), rediskv.WithTTL(long))
-	l := win(t, b, "size", strings.Repeat("x", rediskv.MaxValueLen))
+	l := trial.Win(t, b, "size", strings.Repeat("x", rediskv.MaxValueLen))
 	before := calls.sent.Load()
 	big := make([]byte, rediskv.MaxValueLen+1)
-	_, err := b.Campaign(within(t), "size/2", big)
-	for _, err := range []error{err, l.Proclaim(within(t), big)} {
+	_, err := b.Campaign(trial.Within(t), "size/2", big)
+	for _, err := range []error{err, l.Proclaim(trial.Within(t), big)} {
 		mustRefuse(t, err, "1048577 bytes, and at most 1048576")
 	}
 	if got := calls.sent.Load() - before; got != 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/rediskv"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // who waits when it looks.
@@ -20,16 +21,16 @@ func TestDeletedInSilence(t *testing.T) {
 	server := servers.StartRedis(t)
 	const ttl = 2 * time.Second
 	a, b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl)), open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
-	l := win(t, a, "silent", "a")
-	waiting := campaign(t, t.Context(), b, "silent", "b")
+	l := trial.Win(t, a, "silent", "a")
+	waiting := trial.Campaign(t, t.Context(), b, "silent", "b")
 	listeners(t, connect(t, server.Endpoint()), "silent", 1)
 	server.Cli("del", "{silent}:lease")
 	began := time.Now()
-	if _, err := l.Renew(within(t)); !errors.Is(err, backend.ErrLost) {
+	if _, err := l.Renew(trial.Within(t)); !errors.Is(err, backend.ErrLost) {
 		t.Errorf("Renew: %v", err)
 	}
-	won := receive(t, "the waiting campaign", waiting)
-	if won.err != nil || won.lease.Token() <= l.Token() {
+	won := trial.Receive(t, "the waiting campaign", waiting)
+	if won.Err != nil || won.Lease.Token() <= l.Token() {
 		t.Errorf("%v", won)
 	}
 	if took := time.Since(began); took > 2*ttl {
@@ -46,13 +47,13 @@ func TestOneConnectionForEvents(t *testing.T) {
 	other := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
 	const keys = 20
 	var guards [keys]backend.Lease
-	var waiting [keys]<-chan outcome
+	var waiting [keys]<-chan trial.Outcome
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for i := range keys {
 		key := fmt.Sprintf("line/%d", i)
-		guards[i] = win(t, other, key, "guard")
-		waiting[i] = campaign(t, ctx, b, key, "x")
+		guards[i] = trial.Win(t, other, key, "guard")
+		waiting[i] = trial.Campaign(t, ctx, b, key, "x")
 	}
 	for i := range keys {
 		listeners(t, operator, fmt.Sprintf("line/%d", i), 1)
@@ -61,17 +62,17 @@ func TestOneConnectionForEvents(t *testing.T) {
 		t.Errorf("%d connections for events, want 1", n)
 	}
 	for i := range keys / 2 {
-		if err := guards[i].Resign(within(t)); err != nil {
+		if err := guards[i].Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
-		if o := receive(t, "the win", waiting[i]); o.err != nil {
-			t.Fatal(o.err)
+		if o := trial.Receive(t, "the win", waiting[i]); o.Err != nil {
+			t.Fatal(o.Err)
 		}
 		listeners(t, operator, fmt.Sprintf("line/%d", i), 0)
 	}
 	cancel()
 	for i := keys / 2; i < keys; i++ {
-		mustBe(t, "a cancelled Campaign", receive(t, "the end", waiting[i]).err, context.Canceled)
+		trial.MustBe(t, "a cancelled Campaign", trial.Receive(t, "the end", waiting[i]).Err, context.Canceled)
 	}
 	servers.Await(t, "the connection to end", func(context.Context) error {
 		if list := server.Cli("client", "list", "type", "pubsub"); list != "" {
@@ -89,14 +90,14 @@ func TestRenewalsShareARoundTrip(t *testing.T) {
 	const keys = 50
 	var leases [keys]backend.Lease
 	for i := range leases {
-		leases[i] = win(t, b, fmt.Sprintf("shared/%d", i), "x")
+		leases[i] = trial.Win(t, b, fmt.Sprintf("shared/%d", i), "x")
 	}
 	all := func() {
 		var renewing sync.WaitGroup
 		for _, l := range leases {
 			renewing.Go(func() {
 				before := backend.Now()
-				g, err := l.Renew(within(t))
+				g, err := l.Renew(trial.Within(t))
 				if err != nil || g.Sent.Since(before) < 0 {
 					t.Errorf("Renew: sent %v before it was asked for, error %v", before.Since(g.Sent), err)
 				}
@@ -117,7 +118,7 @@ func TestNoHerd(t *testing.T) {
 	server := servers.StartRedis(t)
 	operator := connect(t, server.Endpoint())
 	const crowd = 60
-	guard := win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "herd", "guard")
+	guard := trial.Win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "herd", "guard")
 	won := make(chan backend.Lease, crowd)
 	ctx, cancel := context.WithCancel(t.Context())
 	var waiting sync.WaitGroup
@@ -153,10 +154,10 @@ func TestNoHerd(t *testing.T) {
 	// On a machine that is busy with other things the news of the win may come late; but not each time.
 	for waits := crowd; waits > crowd-5; waits-- {
 		before := tries()
-		if err := guard.Resign(within(t)); err != nil {
+		if err := guard.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
-		guard = receive(t, "the winner", won)
+		guard = trial.Receive(t, "the winner", won)
 		<-time.After(2 * 50 * time.Millisecond) // the longest spread, twice
 		n := tries() - before - 1
 		t.Logf("%d tries of %d candidates for one release", n, waits)
@@ -173,21 +174,21 @@ func TestEventsAreHints(t *testing.T) {
 	server := servers.StartRedis(t)
 	operator := connect(t, server.Endpoint())
 	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
-	guard := win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "hints", "guard")
-	waiting := campaign(t, t.Context(), b, "hints", "x")
+	guard := trial.Win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "hints", "guard")
+	waiting := trial.Campaign(t, t.Context(), b, "hints", "x")
 	listeners(t, connect(t, server.Endpoint()), "hints", 1)
 	waited := make(chan error, 1)
-	go func() { waited <- guard.Wait(within(t)) }()
+	go func() { waited <- guard.Wait(trial.Within(t)) }()
 	listeners(t, connect(t, server.Endpoint()), "hints", 2)
 	for _, payload := range []string{
 		"", " ", "released", "released -1", "released 99999999999999999999", "won", "won x y", "won 1 -1", "won 999 1", "value", "value 7",
 		"\x00\xff", strings.Repeat("released ", 1000), "deposed", "released 2",
 	} {
-		if err := operator.Publish(within(t), "{hints}:events", payload).Err(); err != nil {
+		if err := operator.Publish(trial.Within(t), "{hints}:events", payload).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := guard.Renew(within(t)); err != nil {
+	if _, err := guard.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 	select {
@@ -197,11 +198,11 @@ func TestEventsAreHints(t *testing.T) {
 		t.Errorf("Wait ended: %v", err)
 	default:
 	}
-	if err := guard.Resign(within(t)); err != nil {
+	if err := guard.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if o := receive(t, "the win", waiting); o.err != nil {
-		t.Error(o.err)
+	if o := trial.Receive(t, "the win", waiting); o.Err != nil {
+		t.Error(o.Err)
 	}
-	mustBe(t, "Wait", receive(t, "Wait", waited), backend.ErrLost)
+	trial.MustBe(t, "Wait", trial.Receive(t, "Wait", waited), backend.ErrLost)
 }

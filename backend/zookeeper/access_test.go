@@ -13,6 +13,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/zookeeper"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -49,7 +50,7 @@ func TestNewRefusesWhatCannotBe(t *testing.T) {
 
 func TestAServerThatGrantsTooLittleIsRefused(t *testing.T) {
 	server := servers.StartZooKeeper(t, servers.ZooKeeperConfig("maxSessionTimeout=600"))
-	_, err := open(t, []string{server.Endpoint()}).Campaign(within(t), "key", nil)
+	_, err := open(t, []string{server.Endpoint()}).Campaign(trial.Within(t), "key", nil)
 	if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "600ms") || !strings.Contains(err.Error(), "800ms") {
 		t.Errorf("%v, want a permanent error that tells 600ms and 800ms", err)
 	}
@@ -75,10 +76,10 @@ func TestRights(t *testing.T) {
 
 	refuses := func(what string, b *zookeeper.Backend) {
 		t.Helper()
-		_, err := b.Campaign(within(t), "rights", nil)
-		mustBe(t, "Campaign with "+what, err, backend.ErrDenied)
-		for _, observed := range b.Observe(within(t), "rights") {
-			mustBe(t, "Observe with "+what, observed, backend.ErrDenied)
+		_, err := b.Campaign(trial.Within(t), "rights", nil)
+		trial.MustBe(t, "Campaign with "+what, err, backend.ErrDenied)
+		for _, observed := range b.Observe(trial.Within(t), "rights") {
+			trial.MustBe(t, "Observe with "+what, observed, backend.ErrDenied)
 			err = errors.Join(err, observed)
 		}
 		if text := fmt.Sprint(err); strings.Contains(text, secret) || strings.Contains(text, "wrong") || !strings.Contains(text, `"rights"`) {
@@ -89,18 +90,18 @@ func TestRights(t *testing.T) {
 	refuses("a wrong password", open(t, endpoints, zookeeper.WithAuth("digest", []byte("alice:wrong"))))
 
 	next := campaign(t, t.Context(), owner(), "rights", "next")
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if won := receive(t, "the next win", next); won.err != nil {
+	if won := trial.Receive(t, "the next win", next); won.err != nil {
 		t.Error(won.err)
 	}
 
-	_, err := open(t, endpoints, zookeeper.WithAuth("no-such-scheme", []byte(secret))).Campaign(within(t), "other", nil)
+	_, err := open(t, endpoints, zookeeper.WithAuth("no-such-scheme", []byte(secret))).Campaign(trial.Within(t), "other", nil)
 	if !retry.IsPermanent(err) || strings.Contains(err.Error(), secret) {
 		t.Errorf("a scheme that the server does not know: %v, want a permanent error without the secret", err)
 	}
-	_, err = open(t, endpoints, zookeeper.WithACL(zk.ACL{Perms: zk.PermAll, Scheme: "no-such-scheme", ID: "x"})).Campaign(within(t), "other", nil)
+	_, err = open(t, endpoints, zookeeper.WithACL(zk.ACL{Perms: zk.PermAll, Scheme: "no-such-scheme", ID: "x"})).Campaign(trial.Within(t), "other", nil)
 	if !retry.IsPermanent(err) {
 		t.Errorf("an ACL that the server does not know: %v, want a permanent error", err)
 	}
@@ -121,14 +122,14 @@ func TestCandidatesNeedNotReadEachOther(t *testing.T) {
 	l := win(t, private("alice"), "private", "a")
 	next := campaign(t, t.Context(), private("bob"), "private", "b")
 	queued(t, operator, "private", 2)
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	won := receive(t, "the next win", next)
+	won := trial.Receive(t, "the next win", next)
 	if won.err != nil {
 		t.Fatal(won.err)
 	}
-	if _, err := won.lease.Renew(within(t)); err != nil {
+	if _, err := won.lease.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -139,7 +140,7 @@ func TestAnEphemeralNodeOnThePathIsTold(t *testing.T) {
 	if _, err := operator.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := open(t, []string{server.Endpoint()}, zookeeper.WithRoot("/ephemeral")).Campaign(within(t), "key", nil)
+	_, err := open(t, []string{server.Endpoint()}, zookeeper.WithRoot("/ephemeral")).Campaign(trial.Within(t), "key", nil)
 	if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "ephemeral") {
 		t.Errorf("%v, want a permanent error that tells", err)
 	}
@@ -159,8 +160,8 @@ func TestNobodyAnswers(t *testing.T) {
 	for what, address := range map[string]string{"silent": silent.Addr().String(), "refusing": refusing.Addr().String(), "unknown": "no-such-host.invalid:2181"} {
 		b := open(t, []string{address}, zookeeper.WithTTL(shortTTL))
 		began := time.Now()
-		_, err := b.Campaign(within(t), "key", nil)
-		mustPass(t, "Campaign with a server that is "+what, err)
+		_, err := b.Campaign(trial.Within(t), "key", nil)
+		trial.MustPass(t, "Campaign with a server that is "+what, err)
 		if took := time.Since(began); took > shortTTL {
 			t.Errorf("Campaign with a server that is %s took %v", what, took)
 		}

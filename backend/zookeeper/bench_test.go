@@ -2,7 +2,6 @@ package zookeeper_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend/zookeeper"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // BenchmarkHandover measures the time from the call of Resign to the return of the next candidate's
@@ -24,21 +24,14 @@ func BenchmarkHandover(b *testing.B) {
 		ourTimes = append(ourTimes, ours.handover())
 		rawTimes = append(rawTimes, raw.handover())
 	}
-	median, rawMedian := quantile(ourTimes, 0.5), quantile(rawTimes, 0.5)
+	median, rawMedian := trial.Quantile(ourTimes, 0.5), trial.Quantile(rawTimes, 0.5)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(micro(median), "µs/median")
-	b.ReportMetric(micro(rawMedian), "raw-µs/median")
-	b.ReportMetric(micro(quantile(ourTimes, 0.99)), "µs/p99")
-	b.ReportMetric(micro(quantile(rawTimes, 0.99)), "raw-µs/p99")
+	b.ReportMetric(trial.Micro(median), "µs/median")
+	b.ReportMetric(trial.Micro(rawMedian), "raw-µs/median")
+	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.99)), "µs/p99")
+	b.ReportMetric(trial.Micro(trial.Quantile(rawTimes, 0.99)), "raw-µs/p99")
 	b.ReportMetric(float64(median)/float64(rawMedian), "ratio")
 }
-
-func quantile(times []time.Duration, q float64) time.Duration {
-	slices.Sort(times)
-	return times[int(q*float64(len(times)-1))]
-}
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // pair is two candidates that hand one key to and fro. stand campaigns and returns how to resign; watches
 // is how many watches a waiting candidate sets.
@@ -73,14 +66,14 @@ func (p *pair) handover() time.Duration {
 		won <- winner{resign, time.Now(), err}
 	}()
 	for range p.watches {
-		receive(p.b, "a watch", p.tap.watches)
+		trial.Receive(p.b, "a watch", p.tap.watches)
 	}
 	<-time.After(10 * time.Millisecond) // until the watch was answered
 	began := time.Now()
 	if err := p.resign(ctx); err != nil {
 		p.b.Fatal(err)
 	}
-	w := receive(p.b, "the next win", won)
+	w := trial.Receive(p.b, "the next win", won)
 	if w.err != nil {
 		p.b.Fatal(w.err)
 	}

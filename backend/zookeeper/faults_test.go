@@ -16,6 +16,7 @@ import (
 	"github.com/hustings-go/hustings/backend/zookeeper"
 	"github.com/hustings-go/hustings/internal/faults"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // openProcess opens the one session of a candidate's process.
@@ -105,7 +106,7 @@ func closeSession(ctx context.Context, endpoint string, id int64) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(trial.Patience))
 	hello := binary.BigEndian.AppendUint32(nil, 44)     // length
 	hello = binary.BigEndian.AppendUint32(hello, 0)     // protocol
 	hello = binary.BigEndian.AppendUint64(hello, 0)     // the last transaction seen

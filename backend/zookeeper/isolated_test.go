@@ -8,6 +8,7 @@ import (
 	"github.com/hustings-go/hustings/backend/zookeeper"
 	"github.com/hustings-go/hustings/election"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // A server that is cut off from the others goes on telling its clients that all is well, long after
@@ -42,7 +43,7 @@ func TestATermIsOverBeforeTheNextWhenItsServerIsCutOff(t *testing.T) {
 		leave()
 		<-done
 	})
-	term := receive(t, "the first term", terms)
+	term := trial.Receive(t, "the first term", terms)
 	next := campaign(t, t.Context(), b, key, "b")
 	record := queued(t, connect(t, cluster.Leader().Endpoint()), key, 2)[0]
 	<-time.After(ttl) // so that grants come from renewals
@@ -62,7 +63,7 @@ func TestATermIsOverBeforeTheNextWhenItsServerIsCutOff(t *testing.T) {
 			last = now
 		}
 	}()
-	won := receive(t, "the next term", next)
+	won := trial.Receive(t, "the next term", next)
 	at := time.Now()
 	if won.err != nil {
 		t.Fatal(won.err)
@@ -70,7 +71,7 @@ func TestATermIsOverBeforeTheNextWhenItsServerIsCutOff(t *testing.T) {
 	if exists, _, err := onlooker.Exists(record); err == nil && exists {
 		t.Log("the server that is cut off still says that the old leader's node is there")
 	}
-	last := receive(t, "the end of the old term", valid)
+	last := trial.Receive(t, "the end of the old term", valid)
 	t.Logf("cut off at 0; the old term was valid last at %v, the new one began at %v", last.Sub(cut), at.Sub(cut))
 	if !last.Before(at) {
 		t.Errorf("two valid terms for %v", last.Sub(at))
@@ -78,7 +79,7 @@ func TestATermIsOverBeforeTheNextWhenItsServerIsCutOff(t *testing.T) {
 	if won.lease.Token() <= term.Token() {
 		t.Errorf("token %d after %d", won.lease.Token(), term.Token())
 	}
-	if err := won.lease.Resign(within(t)); err != nil {
+	if err := won.lease.Resign(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 	cluster.Rejoin()

@@ -11,28 +11,12 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/zookeeper"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
-
-// insist repeats do for as long as it fails in passing, as an election would; the client takes a while to
-// connect again.
-func insist(t testing.TB, what string, do func() error) {
-	t.Helper()
-	for ctx := within(t); ; {
-		err := do()
-		if err == nil {
-			return
-		}
-		mustPass(t, what, err)
-		if errors.Is(err, backend.ErrLost) || ctx.Err() != nil || t.Failed() {
-			t.Fatalf("%s: %v", what, err)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
 
 func renew(t testing.TB, l backend.Lease) func() error {
 	return func() error {
-		_, err := l.Renew(within(t))
+		_, err := l.Renew(trial.Within(t))
 		return err
 	}
 }
@@ -57,13 +41,13 @@ func TestANodeWhoseCreationWasNotAnsweredIsRemoved(t *testing.T) {
 	}
 	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial))
 	l := win(t, b, "unanswered", "makes the nodes above")
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	keeper := win(t, b, "other", "keeps the session")
 	armed.Store(true)
-	_, err := b.Campaign(within(t), "unanswered", nil)
-	mustPass(t, "Campaign whose creation was not answered", err)
+	_, err := b.Campaign(trial.Within(t), "unanswered", nil)
+	trial.MustPass(t, "Campaign whose creation was not answered", err)
 	if armed.Load() {
 		t.Fatal("no node was created")
 	}
@@ -72,7 +56,7 @@ func TestANodeWhoseCreationWasNotAnsweredIsRemoved(t *testing.T) {
 	if next.Token() <= l.Token() {
 		t.Errorf("token %d after %d", next.Token(), l.Token())
 	}
-	insist(t, "Renew of another term on the session", renew(t, keeper))
+	trial.Insist(t, "Renew of another term on the session", renew(t, keeper))
 }
 
 func TestATermOutlivesItsConnection(t *testing.T) {
@@ -93,14 +77,14 @@ func TestATermOutlivesItsConnection(t *testing.T) {
 	}()
 	for range 3 {
 		tap.drop()
-		insist(t, "Renew", renew(t, l))
+		trial.Insist(t, "Renew", renew(t, l))
 	}
 	server.Kill()
 	server.Start()
 	server.WaitReady()
-	insist(t, "Renew after a restart of the server", renew(t, l))
+	trial.Insist(t, "Renew after a restart of the server", renew(t, l))
 	cancel()
-	receive(t, "the end of Wait", waited)
+	trial.Receive(t, "the end of Wait", waited)
 }
 
 // The client's pings keep the session alive, and other terms are renewed on it.
@@ -111,14 +95,14 @@ func TestATermThatNobodyRenewsEndsOnASessionThatLives(t *testing.T) {
 	began := time.Now()
 	next := campaign(t, t.Context(), open(t, []string{server.Endpoint()}), "forgotten", "next")
 	for {
-		insist(t, "Renew", renew(t, kept))
+		trial.Insist(t, "Renew", renew(t, kept))
 		select {
 		case won := <-next:
 			if won.err != nil || time.Since(began) < shortTTL/2 {
 				t.Errorf("%v, error %v after %v", won.lease, won.err, time.Since(began))
 			}
-			_, err := forgotten.Renew(within(t))
-			mustBe(t, "Renew of a term that ran out", err, backend.ErrLost)
+			_, err := forgotten.Renew(trial.Within(t))
+			trial.MustBe(t, "Renew of a term that ran out", err, backend.ErrLost)
 			return
 		case <-time.After(shortTTL / 5):
 			if time.Since(began) > 4*shortTTL {
@@ -163,7 +147,7 @@ func TestASessionThatIsLostIsFollowedByAnother(t *testing.T) {
 	if err := revoke(t.Context(), server.Endpoint(), operator, queued(t, operator, "held", 1)[0]); err != nil {
 		t.Fatal(err)
 	}
-	mustPass(t, "a waiting Campaign", receive(t, "the end of a candidacy", waiting).err)
+	trial.MustPass(t, "a waiting Campaign", trial.Receive(t, "the end of a candidacy", waiting).err)
 	var err error
 	servers.Await(t, "the loss", func(ctx context.Context) error {
 		if _, err = held.Renew(ctx); errors.Is(err, backend.ErrLost) {
@@ -171,11 +155,11 @@ func TestASessionThatIsLostIsFollowedByAnother(t *testing.T) {
 		}
 		return err
 	})
-	mustBe(t, "Wait", held.Wait(within(t)), backend.ErrLost)
+	trial.MustBe(t, "Wait", held.Wait(trial.Within(t)), backend.ErrLost)
 	if again := win(t, b, "held", "again"); again.Token() <= held.Token() {
 		t.Errorf("token %d after %d", again.Token(), held.Token())
 	}
-	if err := guard.Resign(within(t)); err != nil {
+	if err := guard.Resign(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
 }

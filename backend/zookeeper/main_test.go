@@ -20,7 +20,7 @@ import (
 	"github.com/hustings-go/hustings/backend/zookeeper"
 	"github.com/hustings-go/hustings/internal/faults"
 	"github.com/hustings-go/hustings/internal/servers"
-	"github.com/hustings-go/hustings/retry"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 func TestMain(m *testing.M) {
@@ -30,13 +30,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const (
-	// patience is how long a test waits for what must come.
-	patience = 20 * time.Second
-
-	// shortTTL is for leases that shall run out.
-	shortTTL = 2 * time.Second
-)
+// shortTTL is for leases that shall run out.
+const shortTTL = 2 * time.Second
 
 // open makes a Backend on the servers, closed at the end of the test.
 func open(t testing.TB, endpoints []string, opts ...zookeeper.Option) *zookeeper.Backend {
@@ -199,18 +194,10 @@ func queued(t testing.TB, conn *zk.Conn, key string, n int) []string {
 	return paths
 }
 
-// within returns a context for what must come.
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // win campaigns for key and must get it.
 func win(t testing.TB, b *zookeeper.Backend, key, value string) backend.Lease {
 	t.Helper()
-	l, err := b.Campaign(within(t), key, []byte(value))
+	l, err := b.Campaign(trial.Within(t), key, []byte(value))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +209,7 @@ func win(t testing.TB, b *zookeeper.Backend, key, value string) backend.Lease {
 // running, also when the Backend was closed.
 func resignLater(t testing.TB, l backend.Lease) {
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), trial.Patience)
 		defer cancel()
 		_ = l.Resign(ctx)
 	})
@@ -253,34 +240,6 @@ func campaign(t testing.TB, ctx context.Context, b *zookeeper.Backend, key, valu
 		<-done
 	})
 	return result
-}
-
-// receive returns what comes from ch, and fails the test if nothing does.
-func receive[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("%s: nothing came within %v", what, patience)
-		panic("not reached")
-	}
-}
-
-// mustPass fails the test unless err is an error that an election takes as passing, and campaigns again.
-func mustPass(t testing.TB, what string, err error) {
-	t.Helper()
-	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrBusy) {
-		t.Errorf("%s: %v, want a passing error", what, err)
-	}
-}
-
-// mustBe fails the test unless err wraps target.
-func mustBe(t testing.TB, what string, err, target error) {
-	t.Helper()
-	if !errors.Is(err, target) {
-		t.Errorf("%s: %v, want %v", what, err, target)
-	}
 }
 
 // queueOf is a condition for servers.Await: n candidates stand for key.

@@ -10,6 +10,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/zookeeper"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -34,14 +35,14 @@ func TestAnElectionIsSharedWithCuratorsLayout(t *testing.T) {
 	node := standAsCurator(t, curator, "/"+key, "participant")
 	behind := campaign(t, t.Context(), other, key, "behind")
 	servers.Await(t, "three in the queue", queueOf(curator, "/", key, 3))
-	if err := first.Resign(within(t)); err != nil {
+	if err := first.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	_, stat, err := curator.Exists(node)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for l, err := range b.Observe(within(t), key) {
+	for l, err := range b.Observe(trial.Within(t), key) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +58,7 @@ func TestAnElectionIsSharedWithCuratorsLayout(t *testing.T) {
 	if err := curator.Delete(node, -1); err != nil {
 		t.Fatal(err)
 	}
-	next := receive(t, "the next win", behind)
+	next := trial.Receive(t, "the next win", behind)
 	if next.err != nil || next.lease.Token() <= uint64(stat.Czxid) {
 		t.Errorf("%v, error %v", next.lease, next.err)
 	}
@@ -83,11 +84,11 @@ func TestStrangersBelowTheKeyDoNotCount(t *testing.T) {
 	win(t, b, "a", "ours")
 	win(t, b, "a/b", "ours too")
 
-	_, err := b.Campaign(within(t), "a/_c_x-latch-0000000000", nil)
+	_, err := b.Campaign(trial.Within(t), "a/_c_x-latch-0000000000", nil)
 	if !retry.IsPermanent(err) {
 		t.Errorf("a key that looks like a candidate: %v", err)
 	}
-	for _, err := range b.Observe(within(t), "a/latch-0000000000/b") {
+	for _, err := range b.Observe(trial.Within(t), "a/latch-0000000000/b") {
 		if !retry.IsPermanent(err) {
 			t.Errorf("Observe of a key that looks like a candidate: %v", err)
 		}
@@ -103,15 +104,15 @@ func TestSequenceNumbersThatRanOverElectNobody(t *testing.T) {
 	if _, err := operator.Create("/hustings/over/_c_x-latch--2147483648", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Campaign(within(t), "over", nil); !retry.IsPermanent(err) {
+	if _, err := other.Campaign(trial.Within(t), "over", nil); !retry.IsPermanent(err) {
 		t.Errorf("Campaign: %v", err)
 	}
-	for _, err := range other.Observe(within(t), "over") {
+	for _, err := range other.Observe(trial.Within(t), "over") {
 		if !retry.IsPermanent(err) {
 			t.Errorf("Observe: %v", err)
 		}
 	}
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Errorf("the leader who was there before: %v", err)
 	}
 	queued(t, operator, "over", 2)
@@ -128,14 +129,14 @@ func TestARenewalWakesNobodyAndAValueDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, err := l.Renew(within(t)); err != nil {
+		if _, err := l.Renew(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Proclaim(within(t), []byte("second")); err != nil {
+	if err := l.Proclaim(trial.Within(t), []byte("second")); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, "the change of the value", changes)
+	trial.Receive(t, "the change of the value", changes)
 	if _, stat, err := operator.Get(node); err != nil || stat.Version != 1 {
 		t.Errorf("the node was written %d times, want once, error %v", stat.Version, err)
 	}
@@ -154,7 +155,7 @@ func TestTokensGrowThoughSequenceNumbersBeginAnew(t *testing.T) {
 		if last != nil && l.Token() <= last.Token() {
 			t.Errorf("token %d after %d", l.Token(), last.Token())
 		}
-		if err := l.Resign(within(t)); err != nil {
+		if err := l.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
 		if err := operator.Delete("/hustings/anew", -1); err != nil && !errors.Is(err, zk.ErrNoNode) {
@@ -167,7 +168,7 @@ func TestTokensGrowThoughSequenceNumbersBeginAnew(t *testing.T) {
 func TestTheNodesAboveVanishAfterTheLastCandidate(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	operator := connect(t, server.Endpoint())
-	if err := win(t, open(t, []string{server.Endpoint()}), "deep/down/below", "value").Resign(within(t)); err != nil {
+	if err := win(t, open(t, []string{server.Endpoint()}), "deep/down/below", "value").Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	servers.Await(t, "the root to vanish", gone(operator, zookeeper.DefaultRoot))
