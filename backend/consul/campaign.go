@@ -21,9 +21,10 @@ const grace = time.Second
 // Campaign stands for key with value announced, and blocks until it is won or fails. See
 // [backend.Backend] for the contract; what is Consul's own:
 //
-// Consul has no queue. Who waits holds a blocking query on the key, and all of them wake when it is free;
-// each then waits for a random while, still watching, and takes the key if nobody else did. Waiting
-// sends one query per TTL, besides the session's renewal every third of it.
+// Consul has no queue. Who waits holds a blocking query on the key, and all of them wake when it is free. Who
+// has met no other candidate takes it at once; others wait for a random while first, still watching, and
+// take it if nobody else did. Waiting sends one query per TTL, besides the session's renewal every third
+// of it.
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a key
 // that holds something else than an election, or a server that is too old; an ErrDenied when the ACL token
@@ -110,10 +111,8 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value []byte) error {
 	if err := b.join(ctx, c); err != nil {
 		return err
 	}
-	w := &waiter{b: b, c: c, value: value, pulse: b.pulse(c.session), window: firstWindow}
-	defer w.pulse.Stop()
-	err := w.run(ctx)
-	if !errors.Is(err, errSessionLost) || w.waited {
+	waited, err := b.run(ctx, c, value)
+	if !errors.Is(err, errSessionLost) || waited {
 		return err
 	}
 	// The session there was turned out to be gone at the first use of it: a new one is as good.
@@ -123,19 +122,51 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value []byte) error {
 	if err := b.join(ctx, c); err != nil {
 		return err
 	}
-	again := &waiter{b: b, c: c, value: value, pulse: b.pulse(c.session), window: firstWindow}
-	defer again.pulse.Stop()
-	return again.run(ctx)
+	_, err = b.run(ctx, c, value)
+	return err
 }
 
-// The window is the time within which a candidate picks a moment to take a free key. As stations on one
-// cable do, those who write too late in spite of it double theirs; and they shorten it by an eighth
-// when they see in time that somebody else has the key. So a lone candidate hardly waits, and of many, a
-// sixth or fewer write in vain. Each such write is an entry in the log of Consul's servers.
+// run waits for the key and takes it, on the session that c has joined. It reports whether it waited for longer
+// than the first look.
+func (b *Backend) run(ctx context.Context, c *candidacy, value []byte) (waited bool, _ error) {
+	w := &waiter{b: b, c: c, value: value, pulse: b.pulse(c.session), window: b.window(c.key)}
+	defer w.pulse.Stop()
+	err := w.run(ctx)
+	b.keepWindow(c.key, w.window)
+	return w.waited, err
+}
+
+// The window is the time within which a candidate picks a moment to take a free key. It is none as long as
+// nobody else was met, so that a lone candidate takes the key as soon as it is free. As stations on one
+// cable do, those who write too late double theirs; they shorten it by an eighth when they see in time
+// that somebody else has the key, or when they win. So of many, a sixth or fewer write in vain, once
+// they know of each other. Each such write is an entry in the log of Consul's servers.
 const (
 	firstWindow = 2 * time.Millisecond
 	maxWindow   = 250 * time.Millisecond
+	maxWindows  = 1024 // that are remembered
 )
+
+// window is the window with which to begin: what the last candidacy for key has learnt.
+func (b *Backend) window(key string) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.windows[key]
+}
+
+// keepWindow remembers what a candidacy for key has learnt.
+func (b *Backend) keepWindow(key string, window time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.windows, key)
+	if window == 0 {
+		return
+	}
+	if len(b.windows) >= maxWindows {
+		clear(b.windows)
+	}
+	b.windows[key] = window
+}
 
 // maxRetry bounds the time from one refusal for a lock-delay to the next try.
 const maxRetry = time.Second
@@ -177,9 +208,12 @@ func (w *waiter) run(ctx context.Context) error {
 			w.waited = true
 			err, pause = nil, w.afterDelay(pause)
 		case isConflict(err, saysHeld):
-			w.window = min(2*w.window, maxWindow)
+			w.window = min(max(2*w.window, firstWindow), maxWindow)
 			now, err = w.look(ctx, 0, 0)
 		default:
+			if w.window = w.window * 7 / 8; w.window < firstWindow/2 {
+				w.window = 0
+			}
 			return err
 		}
 	}
@@ -195,6 +229,9 @@ func (w *waiter) vacancy(ctx context.Context, now view) (view, time.Duration, er
 			return view{}, 0, err
 		}
 	}
+	if w.window == 0 {
+		return now, 0, nil
+	}
 	return now, 1 + rand.N(w.window), nil
 }
 
@@ -205,7 +242,7 @@ func (w *waiter) afterDelay(last time.Duration) time.Duration {
 	if last >= next {
 		next = 2 * last
 	}
-	return min(next, maxRetry) + rand.N(w.window)
+	return min(next, maxRetry) + rand.N(max(w.window, firstWindow))
 }
 
 // look is watch, while the session is kept alive.

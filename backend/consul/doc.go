@@ -65,7 +65,11 @@
 // off at the same time; 0 is none. Consul keeps the delays in the memory of its leading server, and
 // forgets them when that changes. A term that is resigned has no delay after it.
 //
-// Nobody queues: candidates win in no order.
+// Nobody queues: candidates win in no order. When a key gets free, a candidate that has met no other takes it with
+// its next request, as api.Lock does; so a handover to a single follower is two writes, one to release and
+// one to take, and nothing between them. That write is the proof of the win too: its answer holds the key and the
+// sibling as they were written. Who came too late once lets a random while pass before the next try, and
+// looks whether the key is still free.
 //
 // # What Consul must be, and what it can lose
 //

@@ -158,6 +158,60 @@ func TestHandoverAmongMany(t *testing.T) {
 	}
 }
 
+// A candidate that has met no other takes a free key with its next request. Once it came too late, it looks
+// whether the key stays free before it writes, and its Backend remembers that.
+func TestWhoHasMetNobodyWritesAtOnce(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := countWaits()
+	leader, rival := open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+	const key = "alone"
+	follow := func(l backend.Lease) (won <-chan trial.Outcome, resign func()) {
+		won = trial.Campaign(t, t.Context(), b, key, "y")
+		w.waits(t, 1)
+		return won, func() {
+			if err := l.Resign(trial.Within(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	takes := func(when string, queries int64, won <-chan trial.Outcome, resign func()) {
+		t.Helper()
+		queriesBefore, txnsBefore := w.queries.Load(), w.txns.Load()
+		resign()
+		o := trial.Receive(t, when, won)
+		if o.Err != nil {
+			t.Fatal(o.Err)
+		}
+		if q, txns := w.queries.Load()-queriesBefore, w.txns.Load()-txnsBefore; q != queries || txns != 1 {
+			t.Errorf("%s: it took %d queries and %d transactions, want %d and 1", when, q, txns, queries)
+		}
+		if err := o.Lease.Resign(trial.Within(t)); err != nil {
+			t.Fatal(err)
+		}
+		for len(w.blocked) > 0 {
+			<-w.blocked
+		}
+	}
+	for range 2 {
+		won, resign := follow(trial.Win(t, leader, key, "x"))
+		takes("alone", 0, won, resign)
+	}
+	var theirs backend.Lease
+	w.beforeTxn = sync.OnceFunc(func() { theirs = trial.Win(t, rival, key, "z") })
+	won, resign := follow(trial.Win(t, leader, key, "x"))
+	resign()
+	w.waits(t, 1) // behind the rival, who was faster
+	takes("after it came too late", 1, won, func() {
+		if err := theirs.Resign(trial.Within(t)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	won, resign = follow(trial.Win(t, leader, key, "x"))
+	takes("in its next candidacy", 1, won, resign)
+}
+
 // Candidates that use api.Lock and ours stand for one key: never two lead, and all come to lead.
 func TestMixedWithAPILock(t *testing.T) {
 	t.Parallel()
