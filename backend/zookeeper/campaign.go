@@ -125,49 +125,23 @@ func (w *waiter) win(ctx context.Context, value []byte) (backend.Grant, error) {
 	if err := w.enlist(ctx, bytes.Clone(value)); err != nil {
 		return backend.Grant{}, err
 	}
-	ahead, err := w.look(ctx)
+	at, err := w.look(ctx)
 	for {
 		switch {
 		case err != nil:
 			return backend.Grant{}, err
-		case ahead == "":
+		case at.ahead == "":
 			return w.confirm(ctx)
 		}
 		var left bool
-		if left, err = w.follow(ctx, ahead); err != nil {
+		if left, err = w.follow(ctx, at.ahead); err != nil {
 			return backend.Grant{}, err
 		}
-		if !left {
-			ahead, err = w.look(ctx)
-			continue
+		if left && at.second {
+			// Nobody else was before its own, and nobody can have got in: there is nothing to look at.
+			return w.confirm(ctx)
 		}
-		// It is most likely this one's turn, and the proof goes along with the question.
-		var grant backend.Grant
-		if ahead, grant, err = w.lookAndProve(ctx); err == nil && ahead == "" && grant.TTL > 0 {
-			return grant, nil
-		}
-	}
-}
-
-// lookAndProve is look and prove at once. The grant is zero where nothing was proved.
-func (w *waiter) lookAndProve(ctx context.Context) (ahead string, grant backend.Grant, _ error) {
-	var proved error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		grant, proved = w.b.prove(ctx, w.c)
-	}()
-	ahead, err := w.look(ctx)
-	<-done
-	switch {
-	case err != nil:
-		return "", backend.Grant{}, err
-	case errors.Is(proved, backend.ErrLost):
-		return "", backend.Grant{}, w.vanished()
-	case errors.Is(proved, errWornOut):
-		return ahead, backend.Grant{}, nil
-	default:
-		return ahead, grant, proved
+		at, err = w.look(ctx)
 	}
 }
 
@@ -291,26 +265,31 @@ func (w *waiter) identify(ctx context.Context) error {
 	return nil
 }
 
-// look returns the path of the node right before its own, or "" when there is none. The server has seen the
-// creation of this node, and so of all before it, and nobody can get in before it any more: that it lags behind
-// the ensemble does not matter.
-func (w *waiter) look(ctx context.Context) (ahead string, _ error) {
+// place is where the candidate's node stands in the queue.
+type place struct {
+	ahead  string // the path of the node right before its own, or "" when there is none
+	second bool   // there is no other
+}
+
+// look reads the queue. The server has seen the creation of this node, and so of all before it, and nobody can get
+// in before it any more: that it lags behind the ensemble does not matter.
+func (w *waiter) look(ctx context.Context) (place, error) {
 	c := w.c
 	names, err := w.b.children(ctx, c.session, c.key)
 	if err != nil {
-		return "", err
+		return place{}, err
 	}
 	names, err = queue(names)
 	if err != nil {
-		return "", err
+		return place{}, err
 	}
 	switch i := slices.Index(names, path.Base(c.path)); i {
 	case -1:
-		return "", w.vanished()
+		return place{}, w.vanished()
 	case 0:
-		return "", nil
+		return place{}, nil
 	default:
-		return w.b.parent(c.key) + "/" + names[i-1], nil
+		return place{ahead: w.b.parent(c.key) + "/" + names[i-1], second: i == 1}, nil
 	}
 }
 

@@ -62,6 +62,14 @@
 // Acknowledged writes survive as long as a majority of the servers keeps its data (leave forceSync on); an ensemble that is restored
 // from a backup may go back in transactions, and so in tokens.
 //
+// # Handover
+//
+// A handover is two writes, one that deletes the leader's node and one that proves the next one's, and nothing
+// between them: who saw only the leader before itself need not look at the queue again when that node is deleted,
+// because nobody can get in before a node that exists. The native recipe, zk.Lock, has one write, and a read from whichever
+// server the client is connected to; a lock taken that way may be gone from the ensemble already, and it has no deadline. Here
+// the second write is what makes a win one, and what the first grant counts from.
+//
 // # Rights
 //
 // A candidate needs the rights to create, delete and read below <root>/<key>, and on <root> to create the nodes above it where

@@ -124,9 +124,12 @@ func (c *tapped) Read(p []byte) (int, error) {
 
 // Operations of the protocol.
 const (
-	opCreate  = 1
-	opExists  = 3
-	opGetData = 4
+	opCreate   = 1
+	opExists   = 3
+	opGetData  = 4
+	opChildren = 12
+	opPing     = 11
+	opMulti    = 14
 )
 
 func (w *wiretap) dial(network, address string, timeout time.Duration) (net.Conn, error) {

@@ -1,8 +1,13 @@
 package zookeeper_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-zookeeper/zk"
@@ -172,4 +177,87 @@ func TestTheNodesAboveVanishAfterTheLastCandidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	servers.Await(t, "the root to vanish", gone(operator, zookeeper.DefaultRoot))
+}
+
+// The candidate right behind the leader takes over with one request, the write that proves it. One further back
+// looks at the queue when somebody before it leaves, and goes on waiting.
+func TestAHandoverIsOneRequest(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	operator := connect(t, server.Endpoint())
+	const key = "handover"
+	leader := win(t, open(t, []string{server.Endpoint()}), key, "leader")
+	ctx, withdraw := context.WithCancel(t.Context())
+	defer withdraw()
+	between := campaign(t, ctx, open(t, []string{server.Endpoint()}), key, "between")
+	queued(t, operator, key, 2)
+
+	tap := &wiretap{watches: make(chan struct{}, 16)}
+	var mu sync.Mutex
+	var ops []int32
+	tap.before = func(op int32) {
+		mu.Lock()
+		defer mu.Unlock()
+		if op != opPing {
+			ops = append(ops, op)
+		}
+	}
+	asked := func() []int32 {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(ops)
+	}
+	waiting := campaign(t, t.Context(), open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial)), key, "waiting")
+	for range 2 {
+		trial.Receive(t, "a watch", tap.watches)
+	}
+	before := len(asked())
+	withdraw()
+	trial.MustBe(t, "who withdraws", trial.Receive(t, "the withdrawal", between).err, context.Canceled)
+	looks := []int32{opChildren, opGetData, opGetData} // the queue, the leader, and its own node
+	servers.Await(t, "a look at the queue", func(context.Context) error {
+		if got := asked()[before:]; !slices.Equal(got, looks) {
+			return fmt.Errorf("operations %v, want %v", got, looks)
+		}
+		return nil
+	})
+	before = len(asked())
+	if err := leader.Resign(trial.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if o := trial.Receive(t, "the next win", waiting); o.err != nil {
+		t.Fatal(o.err)
+	}
+	if got, proof := asked()[before:], []int32{opMulti}; !slices.Equal(got, proof) {
+		t.Errorf("operations %v from the release to the win, want %v", got, proof)
+	}
+}
+
+// A look at the queue that fails is an error, and never an empty queue.
+func TestALookThatFailsWinsNothing(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	operator := connect(t, server.Endpoint())
+	const key = "looks"
+	leader := win(t, open(t, []string{server.Endpoint()}), key, "leader")
+	ctx, withdraw := context.WithCancel(t.Context())
+	defer withdraw()
+	campaign(t, ctx, open(t, []string{server.Endpoint()}), key, "between")
+	queued(t, operator, key, 2)
+	tap := &wiretap{watches: make(chan struct{}, 16)}
+	var armed atomic.Bool
+	tap.before = func(op int32) {
+		if op == opChildren && armed.CompareAndSwap(true, false) {
+			tap.drop()
+		}
+	}
+	waiting := campaign(t, t.Context(), open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial)), key, "waiting")
+	for range 2 {
+		trial.Receive(t, "a watch", tap.watches)
+	}
+	armed.Store(true)
+	withdraw()
+	o := trial.Receive(t, "the end of the candidacy", waiting)
+	trial.MustPass(t, "Campaign whose look was cut off", o.err)
+	if _, err := leader.Renew(trial.Within(t)); err != nil {
+		t.Errorf("the leader: %v", err)
+	}
 }
