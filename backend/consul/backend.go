@@ -39,7 +39,8 @@ type Backend struct {
 	block     time.Duration // of each blocking query that waits for a change
 	renewing  time.Duration // of each renewal, with all that goes before it
 
-	calls calls.Open
+	calls  calls.Open
+	proofs *flight.Rounds[*candidacy]
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
@@ -88,6 +89,7 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 	b.block = min(b.ttl, maxBlock)
 	b.renewing = flight.Attempt(b.ttl, maxRequest)
 	b.opening = flight.New(b.open, 0)
+	b.proofs = flight.NewRounds(b.ttl/gatherPart, b.proveAll)
 	return b, nil
 }
 

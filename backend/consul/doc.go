@@ -36,7 +36,11 @@
 //
 // A Backend has one session for all its elections. It is made by the first Campaign, kept alive by those
 // who wait and those who renew, three times per TTL however many they are, and nobody else: a Backend
-// without elections sends nothing, and its session expires. An election that stops renewing loses its key
+// without elections sends nothing, and its session expires. A renewal also proves the term's record. Terms that
+// renew at the same time, as they come to do by sharing the session's renewal, are proved together, 32 in a transaction: it
+// has no other operations than checks, so that Consul runs it as a read, at one moment, writes nothing, and tells
+// of each check that failed; and with the parameter consistent its leader first makes sure that it still leads. What is
+// refused together for want of a right is asked again one by one. An election that stops renewing loses its key
 // after a TTL even while others keep the session: with the next renewal its key is given up. When the
 // session is gone, waiting candidates end with a passing error, and leaders with ErrLost after their record
 // was read again; the next Campaign makes another session.

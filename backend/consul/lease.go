@@ -28,7 +28,8 @@ func (l *Lease) Grant() backend.Grant { return l.won }
 // Renew keeps the session alive and then has Consul check, in a consistent read that brings no values, that
 // the session still holds the key under this term's token. The renewal is shared: Renew finds one in the
 // air and waits for it, or takes the answer to one that was sent since this term's last and
-// less than a sixth of the TTL ago; the Grant says when it was sent. ErrLost comes from reading the
+// less than a fifth of the TTL ago; the Grant says when it was sent. Checks that fall together are one
+// request, sent after each of them was asked for. ErrLost comes from reading the
 // record, never from the session alone. Each request is bounded.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
@@ -89,15 +90,6 @@ func (l *Lease) forfeit(ctx context.Context) error {
 	}
 	b.settle(ctx, c.session)
 	return backend.ErrLost
-}
-
-// prove returns nil if the record is still this term's own, or ErrLost.
-func (l *Lease) prove(ctx context.Context) error {
-	_, err := l.b.commit(ctx, ops(proving(l.c.key, l.c.session.id, l.c.token)...))
-	if failedCheck(err) {
-		return l.examine(ctx, err)
-	}
-	return err
 }
 
 // examine reads the record after a transaction was refused because of it, and returns ErrLost, or the

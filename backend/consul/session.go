@@ -39,9 +39,10 @@ type candidacy struct {
 
 func over(now backend.Instant, g backend.Grant) bool { return now.Since(g.Sent) >= g.TTL }
 
-// fresh is how old a renewal may be to serve another caller: a sixth of the TTL. Renewals of several
-// elections that fall within it share one request, and from then on have one rhythm.
-func (s *session) fresh(now backend.Instant) bool { return now.Since(s.grant.Sent) < s.grant.TTL/6 }
+// fresh is how old a renewal may be to serve another caller: a fifth of the TTL. Renewals of several elections
+// that fall within it share one request, and from then on have one rhythm; as it is more than half of the
+// 35 % of the TTL between two renewals of an election, any two fall within it sooner or later.
+func (s *session) fresh(now backend.Instant) bool { return now.Since(s.grant.Sent) < s.grant.TTL/5 }
 
 // join makes c a candidacy of a session that is alive and was heard of just now, making one if need be.
 func (b *Backend) join(ctx context.Context, c *candidacy) error {

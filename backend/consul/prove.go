@@ -1,0 +1,79 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	// maxOps is how many operations a transaction has at most. Consul takes 128, older versions 64.
+	maxOps = 64
+
+	// gatherPart of the TTL is how long proofs wait at most for those before them: a sixth of the time that an
+	// election gives an attempt.
+	gatherPart = 60
+)
+
+// prove returns nil if the record is still this term's own, or ErrLost. It asks Consul after it was called,
+// together with the other terms that ask at the same time.
+func (l *Lease) prove(ctx context.Context) error {
+	err := l.b.proofs.Ask(ctx, l.c)
+	if errors.Is(err, errAlone) {
+		_, err = l.b.commit(ctx, ops(l.c.proof()...))
+	}
+	if failedCheck(err) {
+		return l.examine(ctx, err)
+	}
+	return err
+}
+
+func (c *candidacy) proof() []*api.KVTxnOp { return proving(c.key, c.session.id, c.token) }
+
+// errAlone says that each proof is to be asked for alone: Consul refused them together, for another reason than
+// that a term is over.
+var errAlone = errors.New("the proofs were refused together")
+
+// proveAll asks for the proofs of many terms, in as few transactions as hold them, one after the other. A
+// transaction that only reads tells of each operation that fails, and has looked at them all.
+func (b *Backend) proveAll(ctx context.Context, terms []*candidacy) []error {
+	const each = 2 // operations
+	answers := make([]error, 0, len(terms))
+	for some := range slices.Chunk(terms, maxOps/each) {
+		var all []*api.KVTxnOp
+		for _, c := range some {
+			all = append(all, c.proof()...)
+		}
+		_, err := b.commit(ctx, ops(all...))
+		switch refusal, _ := errors.AsType[*conflict](err); {
+		case err == nil:
+			answers = append(answers, make([]error, len(some))...)
+		case failedCheck(err):
+			for i := range some {
+				answers = append(answers, refusal.among(i*each, (i+1)*each))
+			}
+		case len(some) > 1 && (denied(err) || containsAny(err.Error(), "too many operations")):
+			answers = append(answers, slices.Repeat([]error{errAlone}, len(some))...)
+		default:
+			// Nobody answers, or all alike: the rest need not find out one after the other.
+			return append(answers, slices.Repeat([]error{err}, len(terms)-len(answers))...)
+		}
+	}
+	return answers
+}
+
+// among returns what c says of the operations from the first to before the last, or nil.
+func (c *conflict) among(first, last int) error {
+	var errs api.TxnErrors
+	for _, e := range c.errors {
+		if e.OpIndex >= first && e.OpIndex < last {
+			errs = append(errs, e)
+		}
+	}
+	if errs == nil {
+		return nil
+	}
+	return &conflict{errs}
+}
