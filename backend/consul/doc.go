@@ -83,8 +83,13 @@
 // brings back the keys and sessions of then, which expire; leaders and candidates notice with their next renewal;
 // tokens go on growing if it is the same cluster, and may repeat if it is a new one.
 //
-// A leader that waits to be told of a loss, and whoever waits or observes, each hold a connection to
-// the agent for every key; an agent allows 200 from one address (limits.http_max_conns_per_client).
+// # Connections
+//
+// A leader that waits to be told of a loss, and whoever waits or observes, each hold one connection to the agent
+// for every key, on which a query blocks. An agent allows 200 from one address
+// (limits.http_max_conns_per_client), for all programs there together. The next is refused, whatever it is for: a
+// renewal too, so that leaders lose their terms by their own clocks. Whoever has more than about 150 elections
+// on one agent, those of other programs included, must raise that limit first.
 //
 // # Rights
 //
