@@ -31,7 +31,10 @@ type Opener struct {
 
 // Param is a parameter in the query of a URL.
 type Param struct {
-	Name, Usage string
+	// Name is what it is called.
+	Name string
+	// Usage says what it does. A word in back quotes names the value, as in package flag.
+	Usage string
 }
 
 // Store is a backend that was opened together with what it stands on.

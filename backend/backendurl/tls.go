@@ -11,13 +11,13 @@ import (
 
 func serverParams() []Param {
 	return []Param{
-		{"tls", "on or off; on by itself when credentials or another TLS parameter are given"},
-		{"cacert", "file with the certificates of the authorities that may have signed the server's, instead of the system's"},
-		{"cert", "file with the client's certificate"},
-		{"cert-key", "file with the key of the client's certificate"},
-		{"server-name", "name that the server's certificate is for, where it is not the one in the URL"},
-		{"insecure-skip-verify", "true: take any certificate"},
-		{"password-file", "file with the password"},
+		{"tls", "`on` or off; on by itself when credentials or another TLS parameter are given"},
+		{"cacert", "`file` with the certificates of the authorities that may have signed the server's, instead of the system's"},
+		{"cert", "`file` with the client's certificate"},
+		{"cert-key", "`file` with the key of the client's certificate"},
+		{"server-name", "`name` that the server's certificate is for, where it is not the one in the URL"},
+		{"insecure-skip-verify", "`true`: take any certificate"},
+		{"password-file", "`file` with the password"},
 	}
 }
 

@@ -28,8 +28,11 @@ type URL struct {
 
 // bad is an error of a URL. It must not quote what may be part of a password.
 func bad(format string, args ...any) error {
-	return retry.Permanent(fmt.Errorf("the backend URL cannot be used: "+format, args...))
+	return wrong("the backend URL cannot be used: "+format, args...)
 }
+
+// wrong is an error of a parameter, wherever it came from. It must not quote either.
+func wrong(format string, args ...any) error { return retry.Permanent(fmt.Errorf(format, args...)) }
 
 // Parse takes a URL apart, and refuses what the opener of its scheme does not know. Nothing is opened.
 func Parse(raw string, openers ...Opener) (*URL, error) {
@@ -137,20 +140,21 @@ func (u *URL) parseQuery(query string) error {
 			return bad("a parameter is given %d times", len(values[name]))
 		}
 		if err := u.Set(name, values[name][0]); err != nil {
-			return err
+			return bad("%w", err)
 		}
 	}
 	return nil
 }
 
-// Set sets a parameter as if it stood in the URL, in place of what stands there.
+// Set sets a parameter as if it stood in the URL, in place of what stands there. Its errors say what is allowed, and
+// leave it to the caller to say where the parameter came from.
 func (u *URL) Set(name, value string) error {
 	var names []string
 	for _, p := range u.opener.AllParams() {
 		names = append(names, p.Name)
 	}
 	if !slices.Contains(names, name) {
-		return bad("%s URLs know the parameters %s, and no other", u.opener.Scheme, strings.Join(names, ", "))
+		return wrong("%s URLs know the parameters %s, and no other", u.opener.Scheme, strings.Join(names, ", "))
 	}
 	if err := check(name, value); err != nil {
 		return err
@@ -162,8 +166,8 @@ func (u *URL) Set(name, value string) error {
 // AllParams returns all parameters that URLs of the scheme take.
 func (o Opener) AllParams() []Param {
 	params := []Param{
-		{"ttl", "how long the key stays taken after its holder was last heard of, such as 15s"},
-		{"name", "a readable name for the session, where the store or its errors show one"},
+		{"ttl", "how long the key stays taken after its holder was last heard of: a `duration` such as 15s"},
+		{"name", "readable `name` for the session, where the store or its errors show one"},
 	}
 	if o.Port != "" {
 		params = append(params, serverParams()...)
@@ -175,15 +179,15 @@ func check(name, value string) error {
 	switch name {
 	case "ttl":
 		if d, err := time.ParseDuration(value); err != nil || d <= 0 {
-			return bad("ttl is a positive duration with a unit, such as 15s")
+			return wrong("ttl is a positive duration with a unit, such as 15s")
 		}
 	case "tls":
 		if value != "on" && value != "off" {
-			return bad("tls is on or off")
+			return wrong("tls is on or off")
 		}
 	case "insecure-skip-verify":
 		if value != "true" && value != "false" {
-			return bad("insecure-skip-verify is true or false")
+			return wrong("insecure-skip-verify is true or false")
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/hustings-go/hustings/backend/backendurl"
 	"github.com/hustings-go/hustings/backend/etcd"
@@ -54,12 +57,19 @@ func open(ctx context.Context, u *backendurl.URL) (*backendurl.Store, error) {
 	for _, s := range u.Servers() {
 		endpoints = append(endpoints, scheme+s)
 	}
+	var dial []grpc.DialOption
+	if config != nil && config.ServerName != "" {
+		// The client verifies the server under the address's name, whatever the config says (its resolver, and grpc's
+		// NewTLS). An option given here replaces the credentials that it makes of the config.
+		dial = append(dial, grpc.WithTransportCredentials(named{credentials.NewTLS(config), config.ServerName}))
+	}
 	client, err := clientv3.New(clientv3.Config{
 		Context:              context.WithoutCancel(ctx), // the client lives on when it is open
 		Endpoints:            endpoints,
 		Username:             u.User(),
 		Password:             u.Password(),
 		TLS:                  config,
+		DialOptions:          dial,
 		DialTimeout:          dialTimeout,
 		DialKeepAliveTime:    probeEvery,
 		DialKeepAliveTimeout: probeAnswer,
@@ -81,6 +91,20 @@ func open(ctx context.Context, u *backendurl.URL) (*backendurl.Store, error) {
 		Free:    client.Close,
 		Inspect: func(ctx context.Context) []backendurl.Finding { return inspect(ctx, client) },
 	}, nil
+}
+
+// named verifies every server under one name.
+type named struct {
+	credentials.TransportCredentials
+	name string
+}
+
+func (n named) ClientHandshake(ctx context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return n.TransportCredentials.ClientHandshake(ctx, n.name, conn)
+}
+
+func (n named) Clone() credentials.TransportCredentials {
+	return named{n.TransportCredentials.Clone(), n.name}
 }
 
 // refused is the error of a login, the only request of the opening.
