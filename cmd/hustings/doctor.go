@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,9 @@ import (
 // and no candidate of that key is met.
 const doctorKey = "hustings-doctor"
 
+// ttlSlack says by what part of a TTL a grant may be shorter without a word.
+const ttlSlack = 10
+
 func (a *app) doctorCommand() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
@@ -31,12 +35,24 @@ stands for election, leads, renews, announces another value, is observed, and re
 when something is wrong.`,
 		Example: `  hustings doctor
   hustings doctor service/billing --backend etcd://billing@etcd1,etcd2 --password-file /run/secrets/etcd`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return errors.New("doctor takes one KEY, or none: hustings doctor [KEY]")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.doctor(cmd.Context(), strings.Join(append(args, doctorKey), "/"), timeout)
+			key := doctorKey
+			if len(args) > 0 {
+				if err := backend.ValidateKey(args[0]); err != nil { // as it was given
+					return err
+				}
+				key = args[0] + "/" + doctorKey
+			}
+			return a.doctor(cmd.Context(), key, timeout)
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", statusTimeout, "how `long` each step may take")
+	cmd.Flags().DurationVar(&timeout, "timeout", statusTimeout, "`duration` that each step may take")
 	return cmd
 }
 
@@ -53,6 +69,9 @@ type checkup struct {
 func (a *app) doctor(ctx context.Context, key string, timeout time.Duration) error {
 	u, err := a.checked(key)
 	if err != nil {
+		return err
+	}
+	if err := noLess("timeout", timeout, leastTimeout); err != nil {
 		return err
 	}
 	ctx, stop := interruptible(ctx)
@@ -76,7 +95,10 @@ func (c *checkup) visit(ctx context.Context, u *backendurl.URL) {
 	for _, w := range u.Warnings() {
 		c.say("!", "%s", w)
 	}
-	if !c.step(ctx, "the store can be opened, with these credentials", func(ctx context.Context) (err error) {
+	if !c.reach(ctx, u) {
+		return
+	}
+	if !c.step(ctx, "the store can be opened", func(ctx context.Context) (err error) {
 		c.store, err = u.Open(ctx)
 		return err
 	}) {
@@ -107,8 +129,9 @@ func (c *checkup) visit(ctx context.Context, u *backendurl.URL) {
 		defer cancel()
 		_ = c.lease.Resign(ctx) // again, for those who left early; what cannot be removed expires
 	}()
-	if granted, asked := c.lease.Grant().TTL, c.store.TTL(); granted != asked {
-		c.say("!", "the store grants a TTL of %v where %v was asked for", granted, asked)
+	// A grant may be a little less than was asked for, where it counts from an earlier moment.
+	if granted, asked := c.lease.Grant().TTL, c.store.TTL(); granted > asked || granted < asked-asked/ttlSlack {
+		c.say("!", "the store grants a TTL of %v where %v was asked for", granted.Round(time.Millisecond), asked)
 	}
 	_ = c.step(ctx, "a leader can renew", func(ctx context.Context) error { _, err := c.lease.Renew(ctx); return err }) &&
 		c.step(ctx, "a leader can announce another value", func(ctx context.Context) error {
@@ -122,22 +145,51 @@ func (c *checkup) visit(ctx context.Context, u *backendurl.URL) {
 
 // step tries something, and tells how it went.
 func (c *checkup) step(ctx context.Context, what string, try func(ctx context.Context) error) bool {
-	bounded, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v", c.timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, c.timeout, noAnswer{c.timeout})
 	defer cancel()
 	err := try(bounded)
 	if err == nil {
 		c.say("ok", "%s", what)
 		return true
 	}
-	c.sick = true
 	if bounded.Err() != nil {
-		err = fmt.Errorf("%w (%w)", context.Cause(bounded), err)
+		err = silence(bounded, err)
 	}
+	c.no(what, err)
+	return false
+}
+
+// no tells that something does not work.
+func (c *checkup) no(what string, err error) {
+	c.sick = true
 	c.say("NO", "%s: %v", what, err)
 	if a := advice(err); a != "" {
 		c.say("  ", "%s", a)
 	}
-	return false
+}
+
+// reach connects to each server. One that answers is enough.
+func (c *checkup) reach(ctx context.Context, u *backendurl.URL) bool {
+	if _, err := u.TLS(); err != nil {
+		c.no("the certificates can be used", err)
+		return false
+	}
+	var failed []error
+	for _, server := range u.Servers() {
+		if err := u.Reach(ctx, server); err != nil {
+			failed = append(failed, err)
+		} else {
+			c.say("ok", "the server %s takes connections", server)
+		}
+	}
+	if len(failed) > 0 && len(failed) == len(u.Servers()) {
+		c.no("a server can be reached", errors.Join(failed...))
+		return false
+	}
+	for _, err := range failed {
+		c.say("!", "%v", err)
+	}
+	return true
 }
 
 func (c *checkup) say(mark, format string, args ...any) {
@@ -156,6 +208,9 @@ func (c *checkup) observe(ctx context.Context, value []byte) error {
 			return nil
 		}
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return errors.New("it was not seen")
 }
 
@@ -165,8 +220,10 @@ func advice(err error) string {
 	switch {
 	case errors.Is(err, backend.ErrDenied):
 		return "The store knows this user and refuses. The rights that are needed stand in the documentation of the backend's package."
-	case strings.Contains(text, "does not look like a TLS handshake"):
-		return "The server does not speak TLS. tls=off sends all in the open, credentials too."
+	case strings.Contains(text, "does not look like a TLS handshake"), strings.Contains(text, "TLS: EOF"), strings.Contains(text, "no answer in TLS"):
+		return "The server does not seem to speak TLS. --tls off sends all in the open, credentials too."
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "Nobody listens there: is the server up, are the address and the port right?"
 	case strings.Contains(text, "x509:"), strings.Contains(text, "certificate"):
 		return "The two sides do not trust each other's certificate: see --cacert, --cert, --cert-key and --server-name."
 	case retry.IsPermanent(err):

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 	"unicode/utf8"
 
@@ -16,6 +17,9 @@ import (
 
 // statusTimeout is how long status and doctor wait for a store, unless they are told otherwise.
 const statusTimeout = 10 * time.Second
+
+// leastTimeout is the shortest that --timeout takes: nothing is heard in less.
+const leastTimeout = time.Millisecond
 
 func (a *app) observeCommand() *cobra.Command {
 	var asJSON bool
@@ -51,6 +55,7 @@ func (a *app) observe(ctx context.Context, key string, asJSON bool) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	log := a.logger()
+	defer a.reach(ctx, u, log)()
 	store, err := a.open(ctx, u, log)
 	if err != nil {
 		return interrupted(ctx, err)
@@ -86,7 +91,7 @@ nobody does, and with 125 when the store does not tell within the timeout.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	cmd.Flags().DurationVar(&timeout, "timeout", statusTimeout, "how `long` to wait for the store")
+	cmd.Flags().DurationVar(&timeout, "timeout", statusTimeout, "`duration` to wait for the store")
 	return cmd
 }
 
@@ -95,18 +100,21 @@ func (a *app) status(ctx context.Context, key string, asJSON bool, timeout time.
 	if err != nil {
 		return err
 	}
+	if err := noLess("timeout", timeout, leastTimeout); err != nil {
+		return err
+	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, timeout, noAnswer{timeout})
 	defer cancel()
-	log := a.logger()
-	store, err := a.open(bounded, u, log)
+	defer a.reach(bounded, u, a.logger())()
+	store, err := a.open(bounded, u, a.logger())
 	if err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() { _ = store.Close() }() // as above
 	var last error
-	for l, err := range election.Observe[[]byte](bounded, store, key, election.WithLogger(log)) {
+	for l, err := range election.Observe[[]byte](bounded, store, key, election.WithLogger(slog.New(slog.DiscardHandler))) {
 		if last = err; err != nil {
 			continue // it goes on, until the timeout
 		}
@@ -118,7 +126,23 @@ func (a *app) status(ctx context.Context, key string, asJSON bool, timeout time.
 		}
 		return nil
 	}
-	return interrupted(ctx, fmt.Errorf("who leads %q is not known: %w", key, cmp.Or(context.Cause(bounded), last)))
+	return interrupted(ctx, fmt.Errorf("who leads %q is not known: %w (\"hustings doctor\" looks closer)", key, silence(bounded, last)))
+}
+
+// noAnswer is the cause of a context whose time was up.
+type noAnswer struct{ within time.Duration }
+
+func (e noAnswer) Error() string { return fmt.Sprintf("no answer within %v", e.within) }
+
+func (e noAnswer) Unwrap() error { return context.DeadlineExceeded }
+
+// silence is why there was no answer: the end of ctx, and what was heard last, where that says more.
+func silence(ctx context.Context, last error) error {
+	cause := context.Cause(ctx)
+	if cause == nil || last == nil || last == ctx.Err() { //nolint:errorlint // bare, it says no more
+		return cmp.Or(cause, last)
+	}
+	return fmt.Errorf("%w: %w", cause, last)
 }
 
 // sighting is what was seen of an election at one moment.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 )
 
@@ -58,6 +59,7 @@ func run(ctx context.Context, args []string, stdin, stdout, stderr *os.File, env
 	if code, ok := otherRole(args); ok {
 		return code
 	}
+	redis.SetLogger(silent{})
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: newEnvironment(env)}
 	root := a.command()
 	root.SetArgs(args)
@@ -110,9 +112,11 @@ func (a *app) command() *cobra.Command {
   hustings observe nightly`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Version:       version(),
+		Args:          known,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	f := root.PersistentFlags()
 	f.StringVarP(&a.flags.backend, "backend", "b", "", "`URL` of the store (default $HUSTINGS_BACKEND, else the file backend)")
 	a.flags.params = make(map[string]*string)
@@ -124,9 +128,11 @@ func (a *app) command() *cobra.Command {
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "tell of trouble only")
 	root.AddCommand(a.observeCommand(), a.statusCommand(), a.doctorCommand())
 	root.AddCommand(a.systemCommands()...)
+	strict(root)
+	complete(root)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if a.flags.logFormat != "text" && a.flags.logFormat != "json" {
-			return fmt.Errorf("--log-format is text or json")
+			return errors.New("--log-format is text or json")
 		}
 		return nil
 	}

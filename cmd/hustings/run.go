@@ -29,6 +29,11 @@ const defaultGrace = 10 * time.Second
 // narratePause is how long a candidate must have waited for that to be told.
 const narratePause = 100 * time.Millisecond
 
+const valueVar = "HUSTINGS_VALUE"
+
+// longestString is how long one argument or variable of a process may be on Linux, its last NUL included (execve(2)).
+const longestString = 128 << 10
+
 // Why a campaign was left by itself.
 var (
 	errOnce   = errors.New("the one term is over")
@@ -90,9 +95,15 @@ SIGNALS
   hustings run migrate --once -- sh -c 'migrate --fence "$HUSTINGS_TOKEN"'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash != 1 || len(args) < 2 {
-				return fmt.Errorf("run takes one KEY, then --, then the command: hustings run KEY -- COMMAND [ARGS…]")
+				return errors.New("run takes one KEY, then --, then the command: hustings run KEY -- COMMAND [ARGS…]")
 			}
 			return nil
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 0 { // a KEY
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveDefault
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.key, r.args = args[0], args[1:]
@@ -103,10 +114,10 @@ SIGNALS
 	if err != nil {
 		host = "unknown"
 	}
-	cmd.Flags().StringVar(&r.value, "value", host, "what to announce as leader")
+	cmd.Flags().StringVar(&r.value, "value", host, "`text` to announce as leader")
 	cmd.Flags().BoolVar(&r.once, "once", false, "leave after one term, however it ended")
-	cmd.Flags().DurationVar(&r.wait, "wait", 0, "how `long` to wait for the first term, and then leave (default: for ever)")
-	cmd.Flags().DurationVar(&r.grace, "grace", defaultGrace, "how `long` COMMAND has from SIGTERM to SIGKILL, where the lease lasts that long")
+	cmd.Flags().DurationVar(&r.wait, "wait", 0, "`duration` to wait for the first term, and then leave (default: for ever)")
+	cmd.Flags().DurationVar(&r.grace, "grace", defaultGrace, "`duration` that COMMAND has from SIGTERM to SIGKILL, where the lease lasts that long")
 	return cmd
 }
 
@@ -114,6 +125,9 @@ SIGNALS
 func (r *runner) run(ctx context.Context) error {
 	u, err := r.app.checked(r.key)
 	if err != nil {
+		return err
+	}
+	if err := r.settings(); err != nil {
 		return err
 	}
 	r.url, r.log = u, r.app.logger()
@@ -129,6 +143,7 @@ func (r *runner) run(ctx context.Context) error {
 		defer r.giveUp.Stop()
 	}
 	stop := r.heed(ctx) // until there is a command
+	defer r.app.reach(ctx, u, r.log)()
 	store, err := r.app.open(ctx, u, r.log)
 	stop()
 	if err != nil {
@@ -152,6 +167,14 @@ func (r *runner) run(ctx context.Context) error {
 		defer desk.close()
 	}
 	return r.campaign(ctx)
+}
+
+// settings looks at what the flags say, now, and not in the night in which it wins.
+func (r *runner) settings() error {
+	if size := len(valueVar) + len("=") + len(r.value) + 1; size > longestString {
+		return fmt.Errorf("--value has %d bytes; it has at most %d, because it stands in COMMAND's environment", len(r.value), longestString-size+len(r.value))
+	}
+	return errors.Join(noLess("wait", r.wait, 0), noLess("grace", r.grace, 0))
 }
 
 // campaign is run, when all is prepared.
@@ -284,7 +307,7 @@ func (r *runner) environ(term *election.Term) []string {
 	own := map[string]string{
 		"HUSTINGS_KEY":   r.key,
 		"HUSTINGS_TOKEN": fmt.Sprint(term.Token()),
-		"HUSTINGS_VALUE": r.value,
+		valueVar:         r.value,
 		backendVar:       r.url.String(),
 	}
 	var env []string

@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -27,6 +29,11 @@ const (
 	backendVar  = "HUSTINGS_BACKEND"
 	passwordVar = "HUSTINGS_PASSWORD"
 )
+
+// silent keeps a client from writing to standard error by itself. What matters it also returns.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // openers are the stores that the command knows.
 func openers() []backendurl.Opener {
@@ -53,7 +60,7 @@ func (a *app) backendsHelp() string {
 			fmt.Fprintf(&s, "      the path is %s\n", o.Path)
 		}
 		for _, p := range o.Params {
-			fmt.Fprintf(&s, "      %s: %s\n", p.Name, p.Usage)
+			fmt.Fprintf(&s, "      %s: %s\n", p.Name, strings.ReplaceAll(p.Usage, "`", ""))
 		}
 	}
 	s.WriteString("  The flags --ttl, --name and those of TLS can stand in the URL as well: ?ttl=5s&cacert=/etc/ca.pem")
@@ -98,13 +105,20 @@ func (a *app) parse() (*backendurl.URL, error) {
 				return nil, err
 			}
 		}
-		return backendurl.Parse(raw, openers()...)
+		u, err := backendurl.Parse(raw, openers()...)
+		if err != nil {
+			return nil, fmt.Errorf("$%s: %w", backendVar, err)
+		}
+		return u, nil
 	}
 	u, err := backendurl.Parse(a.flags.backend, openers()...)
-	if err == nil && u.Password() != "" {
+	if err != nil {
+		return nil, fmt.Errorf("--backend: %w", err)
+	}
+	if u.Password() != "" {
 		return nil, fmt.Errorf("a password on the command line is seen by all users of the machine: put it into $%s, $%s or a --password-file, or use --password-prompt", backendVar, passwordVar)
 	}
-	return u, err
+	return u, nil
 }
 
 // defaultBackend is the file backend in the user's state folder.
@@ -154,6 +168,33 @@ func (a *app) open(ctx context.Context, u *backendurl.URL, log *slog.Logger) (*b
 		case <-ctx.Done():
 			return nil, errors.Join(context.Cause(ctx), err)
 		}
+	}
+}
+
+// reach finds out, on the side, whether any server takes connections, and tells when none does. Some clients try again
+// and again by themselves, and say only that the time was up. The function that it returns ends it.
+func (a *app) reach(ctx context.Context, u *backendurl.URL, log *slog.Logger) (stop func()) {
+	if _, err := u.TLS(); err != nil { // open tells
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		answers := make(chan error, len(u.Servers()))
+		for _, server := range u.Servers() {
+			go func() { answers <- u.Reach(ctx, server) }()
+		}
+		var all []error
+		for range u.Servers() {
+			all = append(all, <-answers)
+		}
+		if len(all) > 0 && !slices.Contains(all, nil) && ctx.Err() == nil {
+			log.WarnContext(ctx, "no server can be reached", slog.Any("err", errors.Join(all...)))
+		}
+	})
+	return func() {
+		cancel()
+		asked.Wait()
 	}
 }
 
