@@ -61,7 +61,7 @@ func New(dir string, opts ...Option) (*Backend, error) {
 		dir:      folder{mode: 0o600},
 		ttl:      DefaultTTL,
 		session:  rand.Text(),
-		clock:    time.Now,
+		clock:    func() time.Time { return backend.Now().Wall() },
 		calls:    make(map[*call]struct{}),
 		standing: make(map[string]*candidacy),
 	}
@@ -176,18 +176,8 @@ func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, 
 	}, nil
 }
 
-// reserve makes the candidacy for key, unless there is one. A term that nobody renewed in time, and that the
-// timer was too late for, makes room.
+// reserve makes the candidacy for key, unless there is one.
 func (b *Backend) reserve(key string) (*candidacy, error) {
-	b.mu.Lock()
-	var last *Lease
-	if c := b.standing[key]; c != nil {
-		last = c.lease
-	}
-	b.mu.Unlock()
-	if last != nil {
-		last.lapse()
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.standing[key] != nil {

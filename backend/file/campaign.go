@@ -158,7 +158,6 @@ func (w *waiter) begin(sent backend.Instant) error {
 		b: b, c: w.c, token: token, won: backend.Grant{Sent: sent, TTL: b.ttl},
 		lock: w.f, lockInfo: w.info, rec: rec, data: data,
 	}
-	l.grant = l.won
 	if err := l.prove(); err != nil {
 		return fmt.Errorf("the record of the term just won: %w", err)
 	}
@@ -185,7 +184,7 @@ func (w *waiter) ours(newest uint64) error {
 func (l *Lease) begin() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.timer = time.AfterFunc(l.grant.TTL, l.lapse)
+	l.timer = time.AfterFunc(l.step(), l.tick)
 	l.b.notifier.use()
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()

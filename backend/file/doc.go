@@ -43,15 +43,16 @@
 // # Time, and a holder that is stopped
 //
 // A kernel lock has no time to live. [WithTTL] (15 s) is the holder's own: what election counts its deadlines
-// from, and how long a term lasts that nobody renews, until a timer in the holder's process gives it up. A renewal proves
+// from, and for how long a holder's process runs with a term that nobody renews before it gives it up. A renewal proves
 // that the locked file is still the one that others would lock, and that the record is still the term's; it writes
 // nothing.
 //
 // So a holder that crashes is replaced at once, within a few milliseconds. But a holder that is stopped (SIGSTOP,
 // a debugger, a frozen cgroup) keeps its lock, and blocks everybody until it is continued or killed. When it goes on,
-// it finds its term over by its own clock, steps down, and stands again. Nobody can have led meanwhile, so no write of
-// it comes late: what other stores buy with the token alone, exclusion through a pause, is here the kernel's. The
-// same goes for a machine that sleeps. To free the key, kill the holder. Deleting the lock file deposes it too: the next
+// it finds its term over by its own clock, steps down, and stands again. Nobody can have led meanwhile, and nobody leads
+// before its work has been told and has returned, for which it has a TTL: so no write of it comes late. What other stores
+// buy with the token alone, exclusion through a pause, is here the kernel's. The same goes for a machine that sleeps, and
+// for one whose clock is set. To free the key, kill the holder. Deleting the lock file deposes it too: the next
 // candidate wins, and the old leader is told at once if it runs, but for a moment, or for as long as it is stopped, two
 // may believe that they lead, as after deleting a leader's record in any store.
 //

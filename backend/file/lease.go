@@ -28,9 +28,15 @@ type Lease struct {
 	rec      record
 	data     []byte      // rec as it stands in the file
 	dataInfo fs.FileInfo // as it was when it was compared last, or nil
-	grant    backend.Grant
+	ticks    int         // without a renewal
 	timer    *time.Timer
 }
+
+// lapseTicks is in how many steps the TTL of a term that nobody renews runs out. Only while this process runs are they
+// taken: neither a clock that is set nor a pause ends a term here. The kernel keeps the lock through both, and to free it at
+// once after a pause would hand the key on under work that has just woken up and not heard of it. The election goes by all
+// clocks, tells the work to stop, and gives the key up when it has.
+const lapseTicks = 8
 
 // Token returns the token of the term: the wall time at which it was won, in microseconds since 1970, or one
 // more than that of the term before, whichever is greater. It does not block.
@@ -40,8 +46,8 @@ func (l *Lease) Token() uint64 { return l.token }
 func (l *Lease) Grant() backend.Grant { return l.won }
 
 // Renew proves that the lock is still on the file that others would lock, and that the term's record is as
-// this term wrote it, and puts off by a TTL the moment when the term is given up for want of renewals. It asks
-// the file system three or four questions and writes nothing.
+// this term wrote it, and puts off by a TTL, in which this process runs, the moment when the term is given up
+// for want of renewals. It asks the file system three or four questions and writes nothing.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
 	if err != nil {
@@ -57,20 +63,16 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	sent := backend.Now()
-	if err := l.check(sent); err != nil {
+	if err := l.check(); err != nil {
 		return backend.Grant{}, err
 	}
-	l.grant = backend.Grant{Sent: sent, TTL: l.b.ttl}
-	l.timer.Reset(l.grant.TTL)
-	return l.grant, nil
+	l.ticks = 0
+	l.timer.Reset(l.step())
+	return backend.Grant{Sent: sent, TTL: l.b.ttl}, nil
 }
 
-// check answers ErrLost for a term that is over, by whatever cause, and gives it up if need be. l.mu must be
-// held.
-func (l *Lease) check(now backend.Instant) error {
-	if !l.gone && over(now, l.grant) {
-		l.resign()
-	}
+// check answers ErrLost for a term that is over, and gives up one that it finds lost. l.mu must be held.
+func (l *Lease) check() error {
 	if l.gone {
 		return backend.ErrLost
 	}
@@ -80,8 +82,6 @@ func (l *Lease) check(now backend.Instant) error {
 	}
 	return err
 }
-
-func over(now backend.Instant, g backend.Grant) bool { return now.Since(g.Sent) >= g.TTL }
 
 // prove returns nil if the term stands in the folder as it should, ErrLost if it does not, and another error
 // if that could not be found out. l.mu must be held, or l not yet known to others.
@@ -134,10 +134,7 @@ func (l *Lease) wait(ctx context.Context) error {
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.gone {
-			return false, backend.ErrLost
-		}
-		return false, l.check(backend.Now())
+		return false, l.check()
 	})
 }
 
@@ -161,7 +158,7 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.check(backend.Now()); err != nil {
+	if err := l.check(); err != nil {
 		return err
 	}
 	rec := l.rec
@@ -173,7 +170,7 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 		}
 		return err
 	}
-	return l.check(backend.Now())
+	return l.check()
 }
 
 // write puts rec in the place of the term's record. l.mu must be held.
@@ -229,16 +226,19 @@ func (l *Lease) give() {
 	l.b.notifier.leave()
 }
 
-// lapse is what the timer does: it gives up a term that nobody has renewed for a TTL.
-func (l *Lease) lapse() {
+// step is the time between two ticks.
+func (l *Lease) step() time.Duration { return l.b.ttl / lapseTicks }
+
+// tick is what the timer does: it gives up a term that nobody has renewed for a TTL.
+func (l *Lease) tick() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := backend.Now()
-	switch {
-	case l.gone:
-	case over(now, l.grant):
-		l.resign()
-	default:
-		l.timer.Reset(l.grant.TTL - now.Since(l.grant.Sent))
+	if l.gone {
+		return
 	}
+	if l.ticks++; l.ticks >= lapseTicks {
+		l.resign()
+		return
+	}
+	l.timer.Reset(l.step())
 }
