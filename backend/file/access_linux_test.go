@@ -242,3 +242,33 @@ func TestFullDisk(t *testing.T) {
 	t.Cleanup(func() { must(t, unix.Unmount(dir, 0)) })
 	fails(t, dir, make([]byte, 128<<10))
 }
+
+// A leader whose rights are taken away keeps its lock. It is told of trouble, not of a loss, goes on when the rights are back, and can
+// give the key up without them.
+func TestRightsTakenWhileLeading(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	must(t, os.Chmod(dir, 0o755))
+	l := win(t, open(t, dir), "key", "leader")
+	key := filepath.Join(dir, "key")
+	t.Cleanup(func() { _ = os.Chmod(key, 0o700) })
+	must(t, os.Chmod(key, 0))
+	asNobody(t, func() {
+		_, err := l.Renew(within(t))
+		mustBe(t, "Renew", err, backend.ErrDenied)
+		mustBe(t, "Proclaim", l.Proclaim(within(t), []byte("new")), backend.ErrDenied)
+	})
+	must(t, os.Chmod(key, 0o700))
+	if _, err := l.Renew(within(t)); err != nil {
+		t.Errorf("Renew with the rights back: %v", err)
+	}
+	must(t, os.Chmod(key, 0))
+	asNobody(t, func() { resign(t, l) })
+	must(t, os.Chmod(key, 0o700))
+	next := win(t, open(t, dir), "key", "next")
+	if next.Token() <= l.Token() {
+		t.Errorf("token %d after %d", next.Token(), l.Token())
+	}
+	resign(t, next)
+}
