@@ -38,20 +38,16 @@ func (s subject) harness() backendtest.Harness {
 				t.Fatal(err)
 			}
 			if s.wrap == nil {
-				return telling{b}
+				return b
 			}
-			wrapped := s.wrap(b)
-			if _, tells := wrapped.(backend.LeaderTeller); tells {
-				return wrapped
-			}
-			return telling{wrapped}
+			return s.wrap(b)
 		},
 		MinTTL:   2 * time.Second,
 		MaxValue: memory.MaxValueLen,
 		Calls:    func() int64 { return store.Calls() },
 		Depose:   func(_ testing.TB, key string) { store.Depose(key) },
 		Kill:     func(_ testing.TB, b backend.Backend) { b.(interface{ Cut() }).Cut() },
-		Features: backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true, Tells: true},
+		Features: backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true},
 	}
 	if s.change != nil {
 		s.change(&h, func() *memory.Backend { return store })
