@@ -50,7 +50,8 @@ var memoryMutants = []mutant{
 // noticed within seconds. All of them wait for leases of the real server for minutes.
 const (
 	etcdRecords = "TestConformance/(Close|nested)|TestGrants|LosesItsRecord|IsNotInherited|LeftoverIsGivenUp|WentBack|TestNested|TestClose"
-	etcdLooks   = "TestSilent"
+	etcdSharing = "TestRenewals|TestLone|TestQuestion|TestReadThat|TestCancelledRead|TestServerTakes|TestOneRecord|ComeAndGo"
+	etcdLooks   = "TestSilent|TestLooks"
 )
 
 // Bugs of the etcd backend, for its tests with the real server.
@@ -62,8 +63,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "waiting that ended is winning", like: "M2", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/campaign.go",
-		old: "if !resp.Succeeded {\n\t\t\treturn place{}, w.vanished()\n\t\t}\n\t\tfound",
-		new: "if !resp.Succeeded {\n\t\t\treturn place{first: true}, nil\n\t\t}\n\t\tfound",
+		old: "return place{}, w.vanished()", new: "return place{first: true}, nil",
 	},
 	{
 		name: "a release by name", like: "M4", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/session.go",
@@ -90,7 +90,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "a watch, and no look at the queue", like: "M12", dir: "backend/etcd", run: etcdLooks, file: "backend/etcd/campaign.go",
-		old: "silence := time.NewTimer(b.ttl)\n\tdefer silence.Stop()\n\tpulse", new: "silence := time.NewTimer(time.Hour)\n\tdefer silence.Stop()\n\tpulse",
+		old: "silence := time.NewTimer(b.untilLook())", new: "silence := time.NewTimer(time.Hour)",
 	},
 	{
 		name: "Close is not a no-op the second time", like: "M20", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/backend.go",
@@ -99,5 +99,57 @@ var etcdMutants = []mutant{
 	{
 		name: "a leftover's session is renewed for ever", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/session.go",
 		old: "err != nil && now.Since(c.since) >= ttl {", new: "err != nil && now.Since(c.since) >= 1000*ttl {",
+	},
+	{
+		name: "a question joins one that was sent before it", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "b.rounds.gathering = nil", new: "_ = r",
+	},
+	{
+		name: "all get the answer of one", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "return r.answer[first : first+len(reads)], r.at, nil", new: "_ = first\n\t\treturn r.answer[:len(reads)], r.at, nil",
+	},
+	{
+		name: "a read that hangs holds up all that come later", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "time.NewTimer(b.ttl / gatherPart)", new: "time.NewTimer(b.ttl)",
+	},
+	{
+		name: "who asks alone waits for company", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "if q.gathering == nil && q.air == nil {", new: "if b.closed {",
+	},
+	{
+		name: "who gathers does not see that the way is free", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "case <-r.before:", new: "case <-make(chan struct{}):",
+	},
+	{
+		name: "a full transaction waits", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "case <-r.full:", new: "case <-make(chan struct{}):",
+	},
+	{
+		name: "each reads alone", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "maxReads = 100", new: "maxReads = 2",
+	},
+	{
+		name: "more reads at once than a server takes", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "maxReads = 100", new: "maxReads = 200",
+	},
+	{
+		name: "what one may not read, nobody may", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "tooMany || errors.Is(b.classify(err), backend.ErrDenied)", new: "tooMany || errors.Is(b.classify(err), backend.ErrBusy)",
+	},
+	{
+		name: "what a server does not take is asked of it for ever", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "max(1, min(b.rounds.limit, len(r.reads)/2))", new: "max(1, b.rounds.limit)",
+	},
+	{
+		name: "renewals keep two rhythms", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/session.go",
+		old: "< s.grant.TTL/5 }", new: "< s.grant.TTL/6 }",
+	},
+	{
+		name: "everyone looks at a time of its own", dir: "backend/etcd", run: etcdLooks, file: "backend/etcd/watch.go",
+		old: "return b.ttl - time.Since(b.born)%b.ttl", new: "return b.ttl",
+	},
+	{
+		name: "an observer takes silence for sameness", dir: "backend/etcd", run: etcdLooks, file: "backend/etcd/observe.go",
+		old: "if kv.GetModRevision() != o.leader.GetModRevision() || kv == nil && answer[0].More {", new: "if kv == nil && answer[0].More {",
 	},
 }

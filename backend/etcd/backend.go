@@ -26,6 +26,7 @@ type Backend struct {
 	ttl    time.Duration
 	name   string
 	bound  time.Duration // of each single request
+	born   time.Time     // what untilLook counts from
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
@@ -35,6 +36,7 @@ type Backend struct {
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 	current  *session              // the one that new candidacies join, or nil
 	opening  *flight.Slot          // the request that makes the next one
+	rounds   rounds                // reads that are sent together
 	sessions map[*session]struct{} // all that may still have records in the store
 }
 
@@ -54,6 +56,8 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		calls:    make(map[*call]struct{}),
 		standing: make(map[string]*candidacy),
 		sessions: make(map[*session]struct{}),
+		rounds:   rounds{limit: maxReads},
+		born:     time.Now(),
 	}
 	for _, opt := range opts {
 		if opt.apply != nil {

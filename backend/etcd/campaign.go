@@ -22,7 +22,8 @@ const grace = time.Second
 // Candidates queue in the order in which their records were created, together with those that use
 // package concurrency or etcdctl on the same prefix. Each watches the record before its own, and its
 // own, so that one resignation wakes one candidate. A keep-alive every third of the TTL keeps the
-// session; a look at the queue once per TTL is there in case that a watch fell silent.
+// session; a look at the queue once per TTL, for all candidates of the Backend together, is there in case
+// that a watch fell silent.
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a
 // refused login, or a client that was closed; an ErrDenied when a right is missing. Everything else
@@ -205,22 +206,14 @@ func (b *Backend) refused(s *session, err error) bool {
 func (w *waiter) look(ctx context.Context) (place, error) {
 	b, c := w.b, w.c
 	for limit := int64(nestedAllowance); ; limit = 0 {
-		var resp *clientv3.TxnResponse
-		err := b.request(ctx, func(ctx context.Context) (err error) {
-			resp, err = b.client.Txn(ctx).
-				If(clientv3.Compare(clientv3.CreateRevision(c.path), "=", c.rev)).
-				Then(ahead(c.key, c.rev, limit)).
-				Commit()
-			return err
-		})
+		answer, at, err := b.ask(ctx, c.record(), ahead(c.key, c.rev, limit))
 		if err != nil {
 			return place{}, err
 		}
-		if !resp.Succeeded {
+		if !c.stands(answer[0]) {
 			return place{}, w.vanished()
 		}
-		found := resp.Responses[0].GetResponseRange()
-		if p := w.place(found, resp.Header.Revision); p.first || p.ahead != "" {
+		if p := w.place(answer[1], at); p.first || p.ahead != "" {
 			return p, nil
 		}
 	}
@@ -260,7 +253,7 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 			return place{}, err
 		}
 	}
-	silence := time.NewTimer(b.ttl)
+	silence := time.NewTimer(b.untilLook())
 	defer silence.Stop()
 	pulse := b.pulse(s)
 	defer pulse.Stop()
@@ -298,7 +291,7 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 			if err != nil || now.first || now.ahead != p.ahead {
 				return now, err
 			}
-			silence.Reset(b.ttl)
+			silence.Reset(b.untilLook())
 		case <-ctx.Done():
 			return place{}, ended(ctx)
 		}

@@ -39,7 +39,9 @@
 //
 // A Backend has one lease for all its elections. It is made by the first Campaign, kept alive by those
 // who wait and those who renew, three times per TTL however many they are, and nobody else: a Backend
-// without elections sends nothing, and its lease expires. An election that stops renewing loses its key
+// without elections sends nothing, and its lease expires. With each renewal a leader reads its record, and once
+// per TTL those who wait and those who observe look whether a watch fell silent; what many of them read
+// at the same time is read in one transaction of up to 100 operations (--max-txn-ops is 128 by default). An election that stops renewing loses its key
 // after a TTL even while others keep the lease: with the next keep-alive its record is deleted. When the
 // lease is gone, waiting candidates end with a passing error, and leaders with ErrLost after their record
 // was read again; the next Campaign makes another lease.
@@ -63,6 +65,7 @@
 //	etcdctl role grant-permission candidate readwrite --prefix=true service/swarm/leader/
 //	etcdctl role grant-permission observer read --prefix=true service/swarm/leader/
 //
-// Leases need no right of their own, but to revoke one takes the right to write all keys on it. Whoever may
-// write below key/ can depose a leader and become one.
+// Leases need no right of their own, but to revoke one takes the right to write all keys on it, and so
+// does, in newer versions (3.7.3 is one), keeping it alive: whoever loses the right to one key then loses, after a TTL, all
+// that its Backend holds. Whoever may write below key/ can depose a leader and become one.
 package etcd

@@ -31,8 +31,10 @@ func (l *Lease) Grant() backend.Grant { return l.won }
 
 // Renew keeps the session alive and then reads the record. The keep-alive is shared: a renewal finds one
 // in the air and waits for it, or takes the answer to one that was sent since this term's last renewal and
-// less than a sixth of the TTL ago; the Grant says when it was sent. It makes at most two requests,
-// each bounded; ErrLost comes from reading the record, never from the keep-alive alone.
+// less than a fifth of the TTL ago; the Grant says when it was sent. The record is read after Renew was called,
+// in one transaction with those of other terms that renew at the same time. It makes two requests, each bounded,
+// and a third only if etcd refused to read those records together. ErrLost comes from reading the
+// record, never from the keep-alive alone.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
 	if err != nil {
@@ -95,21 +97,17 @@ func (l *Lease) forfeit(ctx context.Context) error {
 }
 
 // prove reads the record and returns the revision at which it was still this term's own, or ErrLost. The
-// read is linearizable.
+// read is linearizable, and sent after prove was called.
 func (l *Lease) prove(ctx context.Context) (at int64, _ error) {
-	var resp *clientv3.GetResponse
-	err := l.b.request(ctx, func(ctx context.Context) (err error) {
-		resp, err = l.b.client.Get(ctx, l.c.path, clientv3.WithKeysOnly())
-		return err
-	})
+	answer, at, err := l.b.ask(ctx, l.c.record())
 	if err != nil {
 		return 0, err
 	}
-	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != l.c.rev {
+	if !l.c.stands(answer[0]) {
 		l.ended(ctx)
 		return 0, backend.ErrLost
 	}
-	return resp.Header.Revision, nil
+	return at, nil
 }
 
 // ended notes that the record is known to be gone.

@@ -16,8 +16,9 @@ import (
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is etcd's
 // own: it reads the first of the candidates and then watches all of them, by any client, reading again
-// only when the leader's record was deleted, and once per TTL in which the watch was silent. It needs
-// the right to read, and no session. It may be ranged over again, and by many at once.
+// only when the leader's record was deleted; and once per TTL it looks whether the watch fell silent,
+// together with all others of this Backend. It needs the right to read, and no session. It may be ranged over
+// again, and by many at once.
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
 	return func(yield func(backend.Leader, error) bool) {
 		if err := backend.ValidateKey(key); err != nil {
@@ -89,7 +90,7 @@ func (o *observer) follow(ctx context.Context, at int64) error {
 		return err
 	}
 	defer stop()
-	silence := time.NewTimer(o.b.ttl)
+	silence := time.NewTimer(o.b.untilLook())
 	defer silence.Stop()
 	for {
 		select {
@@ -101,14 +102,29 @@ func (o *observer) follow(ctx context.Context, at int64) error {
 				return err
 			}
 		case <-silence.C:
-			if at, err = o.read(ctx); err != nil {
+			if at, err = o.look(ctx); err != nil {
 				return err
 			}
+			silence.Reset(o.b.untilLook())
 		case <-ctx.Done():
 			return ended(ctx)
 		}
-		silence.Reset(o.b.ttl)
 	}
+}
+
+// look reads again if the store has something else than was told, and returns the revision up to which
+// all was told. It asks for keys alone, since values may be large and those who ask many.
+func (o *observer) look(ctx context.Context) (at int64, _ error) {
+	answer, at, err := o.b.ask(ctx, clientv3.OpGet(prefix(o.key), clientv3.WithPrefix(), clientv3.WithLimit(nestedAllowance),
+		clientv3.WithKeysOnly(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)))
+	if err != nil {
+		return 0, err
+	}
+	kv := first(o.key, "", answer[0].Kvs)
+	if kv.GetModRevision() != o.leader.GetModRevision() || kv == nil && answer[0].More {
+		return o.read(ctx)
+	}
+	return at, nil
 }
 
 // apply tells what events say that came after revision at, and returns the revision up to which all was

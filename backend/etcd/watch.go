@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
-
-type etcdRange = etcdserverpb.RangeResponse
 
 // watch opens a watch that lives as long as ctx and until stop. The member that serves it must know a
 // leader, so that one cut off from the others ends the watch instead of falling silent. Opening is
@@ -51,3 +48,7 @@ func deleted(resp clientv3.WatchResponse) bool {
 	}
 	return false
 }
+
+// untilLook returns the time until the next look in case that a watch fell silent: one per TTL, and the same
+// moment for all who wait or observe, so that their looks are one request.
+func (b *Backend) untilLook() time.Duration { return b.ttl - time.Since(b.born)%b.ttl }
