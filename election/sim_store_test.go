@@ -219,7 +219,8 @@ func (s *simStore) extend(rec *simRecord) {
 		ttl = ttl * 8 / 10
 	}
 	ttl += w.upTo(w.profile.granularity)
-	rec.expires = w.now + ttl - time.Duration(int64(ttl)*w.storePPM/1_000_000)
+	// What was granted before stands, also when less is granted now.
+	rec.expires = max(rec.expires, w.now+ttl-time.Duration(int64(ttl)*w.storePPM/1_000_000))
 	w.at(rec.expires, s.sweep)
 }
 
