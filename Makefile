@@ -15,7 +15,10 @@ SEED ?=             # torture, sim: of an earlier run; another one each time if 
 SEEDS ?= 50000      # sim: how many schedules
 FROM ?= 0           # sim: the first of them
 MUTANTS ?= all      # mutants: a folder, or text in their names, for some
-RESULTS ?=          # torture, soak: folder for the result as JSON, if it is to be kept
+RESULTS ?=          # torture, soak, compare: folder for the result as JSON, if it is to be kept
+MEASURE ?=          # compare: handover, failover, rest, herd, weight, process, pause, cut; all if not given
+STORES ?=           # compare: etcd, consul, zookeeper, redis, kubernetes; all if not given
+QUICK ?=            # compare: 1 to see only that it runs
 
 # Assignments, because the shell stops at one whose command fails, and would go
 # on with nothing from a list or an argument.
@@ -92,3 +95,9 @@ torture: servers ## run an election amid faults, and check it (STORE=etcd MINUTE
 	HUSTINGS_TORTURE_STORE="$(strip $(STORE))" HUSTINGS_TORTURE_MINUTES="$(strip $(MINUTES))" \
 	HUSTINGS_TORTURE_SEED="$(strip $(SEED))" HUSTINGS_TORTURE_RESULTS="$(abspath $(strip $(RESULTS)))" \
 		go test -C torture -count=1 -v -timeout 24h -run '^TestTorture$$' .
+
+.PHONY: compare
+compare: servers ## measure this library beside its peers (MEASURE=handover,rest STORES=etcd QUICK=1 RESULTS=folder)
+	HUSTINGS_COMPARE_FULL="$(if $(strip $(QUICK)),,1)" HUSTINGS_COMPARE_MEASURE="$(strip $(MEASURE))" \
+	HUSTINGS_COMPARE_STORE="$(strip $(STORES))" HUSTINGS_COMPARE_RESULTS="$(if $(strip $(RESULTS)),$(abspath $(strip $(RESULTS))))" \
+		go test -C bench -count=1 -v -timeout 24h -run '^TestCompare$$' .

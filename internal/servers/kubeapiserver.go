@@ -93,7 +93,9 @@ func (k *KubeAPIServer) CA() []byte {
 }
 
 // ca reads what the server writes when it first starts.
-func (k *KubeAPIServer) ca() ([]byte, error) { return os.ReadFile(filepath.Join(k.dir, "apiserver.crt")) }
+func (k *KubeAPIServer) ca() ([]byte, error) {
+	return os.ReadFile(filepath.Join(k.dir, "apiserver.crt"))
+}
 
 // Call sends a request with body, unless that is empty, as the operator, and
 // returns the answer.

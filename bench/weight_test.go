@@ -1,0 +1,180 @@
+//go:build unix
+
+package bench
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hustings-go/hustings/internal/servers"
+)
+
+// measureWeight measures what one election weighs among many in one process and one session, where all lead, and where all
+// wait: goroutines, the bytes that live on the heap after a collection, stacks, and sockets. Both sides follow who leads and
+// notice a loss, where they can, and each has the goroutine of the code that leads or waits.
+func measureWeight(t *testing.T, r *run) {
+	for _, m := range r.matches() {
+		for _, n := range pick(r, []int{20}, []int{1000, 10000}) {
+			ours, theirs := weigh(t, r, m.ours, n), weigh(t, r, m.theirs[0], n)
+			for i, doing := range []string{"leading", "waiting"} {
+				o, th := ours[i], theirs[i]
+				line := row{Measure: "weight", Case: fmt.Sprintf("%d %s", n, doing), Store: m.store, Peer: m.theirs[0].name}
+				line.Note = strings.Join(compact(o.trouble, prefixed("theirs ", th.trouble), onEtcd(m)), "; ")
+				for _, part := range []struct {
+					unit   string
+					of     func(weight) float64
+					most   float64
+					target string
+					counts bool
+				}{
+					{"goroutines each", func(w weight) float64 { return w.goroutines }, 2, "≤ 2", true},
+					{"kB of heap each", func(w weight) float64 { return w.heap / 1000 }, 8, "≤ 8 kB", false},
+					{"kB of stacks each", func(w weight) float64 { return w.stacks / 1000 }, 0, "", false},
+					{"sockets in all", func(w weight) float64 { return w.sockets }, 100, "none of its own", false},
+				} {
+					l := line
+					l.Unit = part.unit
+					l.Ours, l.Theirs = o.figures(part.of), th.figures(part.of)
+					l.Counts = part.counts
+					if n == 1000 && part.target != "" {
+						l.Target, l.Met = part.target, verdict(l.Ours.median() <= part.most)
+					}
+					r.table.add(l)
+				}
+			}
+		}
+	}
+}
+
+// weight is what one of many elections weighs; sockets are of all together.
+type weight struct {
+	goroutines, heap, stacks, sockets float64
+	measured                          bool
+	trouble                           string
+}
+
+// figures is one part of the weight, if it was measured.
+func (w weight) figures(part func(weight) float64) figures {
+	if !w.measured {
+		return nil
+	}
+	return figures{part(w)}
+}
+
+// weigh returns the weight of n elections that lead, and of n that wait for them.
+func weigh(t *testing.T, r *run, s system, n int) (weights [2]weight) {
+	st := r.store(s.store)
+	if s.store == "Consul" { // with the number of connections that it allows a client by default
+		st = &store{name: s.store, place: place{Addr: servers.StartConsul(t, servers.ConsulSettings(map[string]any{"limits": map[string]any{}})).Endpoint()}}
+	}
+	p := st.at("", time.Minute)
+	p.Shared, p.Observing = true, true
+	var all []session
+	c := newCrowd(t)
+	defer func() { c.end(all...) }()
+	for i := range weights { // leading, then waiting
+		p.Name = fmt.Sprintf("process-%d", i)
+		before := scales()
+		session, err := s.open(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, session)
+		reached := n
+		for k := range n {
+			c.stand(session, fmt.Sprintf("bench/weight/%s/%d-%d", s.slug(), n, k))
+			if k%100 == 99 { // not all at once
+				<-time.After(50 * time.Millisecond)
+			}
+		}
+		if i == 0 {
+			reached = c.lead(n, 2*patience)
+		} else {
+			still(pick(r, 300*time.Millisecond, 2*time.Second), patience)
+		}
+		weights[i] = scales().since(before, max(1, reached))
+		if i == 0 && reached < n {
+			weights[i].trouble = fmt.Sprintf("stopped at %d of %d", reached, n)
+			if why := c.complaint(); why != "" {
+				t.Logf("%s: %s", s.id(), why)
+			}
+			weights[1].trouble = "not reached"
+			return weights
+		}
+	}
+	return weights
+}
+
+// still waits until the number of goroutines has not changed much for a while.
+func still(long, limit time.Duration) {
+	end := time.Now().Add(limit)
+	for last, since := runtime.NumGoroutine(), time.Now(); time.Since(since) < long && time.Now().Before(end); {
+		<-time.After(50 * time.Millisecond)
+		if now := runtime.NumGoroutine(); now > last+last/50 || now < last-last/50 {
+			last, since = now, time.Now()
+		}
+	}
+}
+
+// scales tells what the process weighs now, after a collection.
+func scales() weight {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what finalizers let go of, too
+	runtime.ReadMemStats(&m)
+	return weight{goroutines: float64(runtime.NumGoroutine()), heap: float64(m.HeapAlloc), stacks: float64(m.StackInuse), sockets: float64(sockets())}
+}
+
+func (w weight) since(before weight, n int) weight {
+	each := float64(n)
+	return weight{
+		measured:   true,
+		goroutines: (w.goroutines - before.goroutines) / each,
+		heap:       (w.heap - before.heap) / each,
+		stacks:     (w.stacks - before.stacks) / each,
+		sockets:    w.sockets - before.sockets,
+	}
+}
+
+// sockets counts those of this process; none where there is no /proc.
+func sockets() (n int) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(target, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// compact leaves out what is empty.
+func compact(texts ...string) (some []string) {
+	for _, text := range texts {
+		if text != "" {
+			some = append(some, text)
+		}
+	}
+	return some
+}
+
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
+}
+
+// onEtcd says where ours was measured when that is another store than theirs.
+func onEtcd(m match) string {
+	if m.ours.store == m.store {
+		return ""
+	}
+	return "on " + m.ours.store
+}
