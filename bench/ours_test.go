@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/consul"
@@ -62,7 +63,11 @@ func openBackend(store string, p place) (b backend.Backend, closeClient func(), 
 }
 
 func etcdClient(p place) (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{Endpoints: []string{p.Addr}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	config := clientv3.Config{Endpoints: []string{p.Addr}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
+	if p.calls != nil {
+		config.DialOptions = append(config.DialOptions, grpc.WithStatsHandler(messages{p.calls}))
+	}
+	return clientv3.New(config)
 }
 
 // consulClient returns a client and what ends it: without, queries go on for minutes.

@@ -3,11 +3,8 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,9 +49,7 @@ func start(t testing.TB, name string) *store {
 	switch name {
 	case "etcd":
 		server := servers.StartEtcd(t)
-		return &store{name: name, place: place{Addr: server.Endpoint()}, read: func(t testing.TB) int64 {
-			return sum(t, fetch(t, server.URL()+"/metrics"), "grpc_server_msg_received_total{")
-		}}
+		return &store{name: name, place: place{Addr: server.Endpoint()}}
 	case "Consul":
 		server := servers.StartConsul(t)
 		return &store{name: name, place: place{Addr: server.Endpoint()}, entries: func(t testing.TB) int64 {
@@ -141,44 +136,6 @@ func (m *meter) over(t testing.TB, window time.Duration) float64 {
 	first, began := m.total(t), time.Now()
 	<-time.After(window)
 	return float64(m.total(t)-first) / time.Since(began).Seconds()
-}
-
-func fetch(t testing.TB, url string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s, %v", url, resp.Status, err)
-	}
-	return string(text)
-}
-
-// sum adds up the samples of a Prometheus text whose line begins with prefix.
-func sum(t testing.TB, text, prefix string) int64 {
-	t.Helper()
-	var total float64
-	lines := bufio.NewScanner(strings.NewReader(text))
-	for lines.Scan() {
-		line := lines.Text()
-		if !strings.HasPrefix(line, prefix) {
-			continue
-		}
-		n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-		if err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		total += n
-	}
-	return int64(total)
 }
 
 // field is the number that follows prefix in text.

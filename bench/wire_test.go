@@ -9,7 +9,23 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"google.golang.org/grpc/stats"
 )
+
+// messages counts what a gRPC client sends, on streams too. (The server's own grpc_server_msg_received_total counts the end
+// of a stream as one more.)
+type messages struct{ calls *atomic.Int64 }
+
+func (m messages) HandleRPC(_ context.Context, s stats.RPCStats) {
+	if _, sent := s.(*stats.OutPayload); sent {
+		m.calls.Add(1)
+	}
+}
+
+func (messages) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (messages) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (messages) HandleConn(context.Context, stats.ConnStats)                       {}
 
 // wire is how one HTTP client reaches its server: it counts requests, and can be cut, because some peers have queries
 // that nothing else ends.
