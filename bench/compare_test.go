@@ -64,6 +64,9 @@ func (r *run) ttl(store string) time.Duration {
 	}
 }
 
+// envResults names the environment variable with the folder where results are kept, if they are.
+const envResults = "HUSTINGS_COMPARE_RESULTS"
+
 // ask returns what the environment chooses from what there is: all, unless it names some. make compare sets it.
 func ask(t *testing.T, name string, all []string) (chosen []string) {
 	t.Helper()
@@ -91,6 +94,11 @@ func TestCompare(t *testing.T) {
 		stores = append(stores, m.store)
 	}
 	names = ask(t, "MEASURE", names)
+	if dir := os.Getenv(envResults); dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r := &run{world: newWorld(t), table: &table{}, quick: os.Getenv("HUSTINGS_COMPARE_FULL") == "", stores: ask(t, "STORE", stores)}
 	var alone, beside []measure
 	for _, m := range measures() {
@@ -117,7 +125,7 @@ func TestCompare(t *testing.T) {
 		t.Error(wrong)
 	}
 	fmt.Printf("\n%s\n%s\n\n%s\n", machine(), peers(), r.table.markdown())
-	if dir := os.Getenv("HUSTINGS_COMPARE_RESULTS"); dir != "" {
+	if dir := os.Getenv(envResults); dir != "" {
 		name, err := r.table.write(dir)
 		if err != nil {
 			t.Fatal(err)

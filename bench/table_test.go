@@ -177,7 +177,7 @@ func peers() string {
 	return strings.Join(all, ", ")
 }
 
-// write keeps the rows as JSON in a folder.
+// write keeps the rows as JSON in a folder, and returns the name of the file.
 func (t *table) write(dir string) (string, error) {
 	// A quantile of nothing is none that JSON knows, but values are only those that were measured.
 	text, err := json.MarshalIndent(struct {
@@ -185,9 +185,6 @@ func (t *table) write(dir string) (string, error) {
 		Rows           []row
 	}{machine(), peers(), t.Rows}, "", "\t")
 	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
 	name := filepath.Join(dir, fmt.Sprintf("compare-%s.json", time.Now().Format("20060102-150405")))

@@ -3,9 +3,12 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -84,7 +87,7 @@ func weigh(t *testing.T, r *run, s system, n int) (weights [2]weight) {
 			t.Fatal(err)
 		}
 		all = append(all, session)
-		reached := n
+		reached, began := n, time.Now()
 		for k := range n {
 			c.stand(session, fmt.Sprintf("bench/weight/%s/%d-%d", s.slug(), n, k))
 			if k%100 == 99 { // not all at once
@@ -93,10 +96,12 @@ func weigh(t *testing.T, r *run, s system, n int) (weights [2]weight) {
 		}
 		if i == 0 {
 			reached = c.lead(n, 2*patience)
+			t.Logf("%s: %d of %d lead after %v", s.id(), reached, n, time.Since(began).Round(time.Millisecond))
 		} else {
 			still(pick(r, 300*time.Millisecond, 2*time.Second), patience)
 		}
 		weights[i] = scales().since(before, max(1, reached))
+		keepProfiles(t, fmt.Sprintf("weight-%s-%d-%s", s.slug(), n, []string{"leading", "waiting"}[i]))
 		if i == 0 && reached < n {
 			weights[i].trouble = fmt.Sprintf("stopped at %d of %d", reached, n)
 			if why := c.complaint(); why != "" {
@@ -107,6 +112,25 @@ func weigh(t *testing.T, r *run, s system, n int) (weights [2]weight) {
 		}
 	}
 	return weights
+}
+
+// keepProfiles keeps what all goroutines do, and what is on the heap, beside the results, if those are to be kept.
+func keepProfiles(t *testing.T, name string) {
+	t.Helper()
+	dir := os.Getenv(envResults)
+	if dir == "" {
+		return
+	}
+	for _, kind := range []string{"goroutine", "heap"} {
+		file, err := os.Create(filepath.Join(dir, name+"."+kind+".pprof"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = errors.Join(pprof.Lookup(kind).WriteTo(file, 0), file.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // still waits until the number of goroutines has not changed much for a while.
