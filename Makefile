@@ -9,13 +9,13 @@ PKG ?=              # test: one package or pattern instead of all
 TIMEOUT ?= 15m      # test: for each package
 FUZZTIME ?= 10s     # fuzz: for each target
 BENCH ?= .          # bench: which
-STORE ?= etcd       # torture: which
-MINUTES ?= 5        # torture, soak: for how long
-SEED ?=             # torture, sim: of an earlier run; another one each time if not given
+STORE ?= etcd       # torture, linear, soak: which, or redis-sentinel for torture
+MINUTES ?= 5        # torture, linear, soak: for how long
+SEED ?=             # torture, linear, sim: of an earlier run; another one each time if not given
 SEEDS ?= 50000      # sim: how many schedules
 FROM ?= 0           # sim: the first of them
 MUTANTS ?= all      # mutants: a folder, or text in their names, for some
-RESULTS ?=          # torture, soak, compare: folder for the result as JSON, if it is to be kept
+RESULTS ?=          # torture, compare: folder for the result as JSON, if it is to be kept
 MEASURE ?=          # compare: handover, failover, rest, herd, weight, process, pause, cut; all if not given
 STORES ?=           # compare: etcd, consul, zookeeper, redis, kubernetes; all if not given
 QUICK ?=            # compare: 1 to see only that it runs
@@ -101,3 +101,13 @@ compare: servers ## measure this library beside its peers (MEASURE=handover,rest
 	HUSTINGS_COMPARE_FULL="$(if $(strip $(QUICK)),,1)" HUSTINGS_COMPARE_MEASURE="$(strip $(MEASURE))" \
 	HUSTINGS_COMPARE_STORE="$(strip $(STORES))" HUSTINGS_COMPARE_RESULTS="$(if $(strip $(RESULTS)),$(abspath $(strip $(RESULTS))))" \
 		go test -C bench -count=1 -v -timeout 24h -run '^TestCompare$$' .
+
+.PHONY: linear
+linear: servers ## check a store's adapter for linearizability (STORE=etcd MINUTES=4 SEED=3)
+	HUSTINGS_TORTURE_STORE="$(strip $(STORE))" HUSTINGS_TORTURE_MINUTES="$(strip $(MINUTES))" HUSTINGS_TORTURE_SEED="$(strip $(SEED))" \
+		go test -C torture -count=1 -v -timeout 24h -run '^TestAdapterIsLinearizable$$' ./linear
+
+.PHONY: soak
+soak: servers ## hold elections for long, and look for leaks (STORE=etcd MINUTES=60)
+	HUSTINGS_TORTURE_STORE="$(strip $(STORE))" HUSTINGS_TORTURE_MINUTES="$(strip $(MINUTES))" \
+		go test -C torture -count=1 -v -timeout 24h -run '^TestSoak$$' ./soak

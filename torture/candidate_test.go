@@ -24,7 +24,7 @@ const (
 	roleCandidate = "torture-candidate"
 
 	envStore    = "HUSTINGS_TORTURE_STORE"
-	envAddrs    = "HUSTINGS_TORTURE_ADDRS"
+	envWays     = "HUSTINGS_TORTURE_WAYS"
 	envName     = "HUSTINGS_TORTURE_NAME"
 	envRegister = "HUSTINGS_TORTURE_REGISTER"
 	envLog      = "HUSTINGS_TORTURE_LOG"
@@ -91,7 +91,7 @@ func (p *player) live() error {
 
 // stand stands for election until ctx ends, and closes all that it opened.
 func (p *player) stand(ctx context.Context, asked <-chan os.Signal) error {
-	b, done, err := p.store.Open(context.WithoutCancel(ctx), strings.Split(os.Getenv(envAddrs), ","), p.store.TTL)
+	b, done, err := p.store.Open(context.WithoutCancel(ctx), ways(os.Getenv(envWays)), p.store.TTL)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (p *player) stand(ctx context.Context, asked <-chan os.Signal) error {
 		case election.StateLeader:
 			p.say("leading token=%d", ev.Term.Token())
 			helpers.Go(func() { p.monitor(ev.Context(), ev.Term) })
-			p.lead(ev.Context(), ev.Term)
+			p.lead(ev.Context(), e, ev.Term)
 		case election.StateErrored:
 			p.say("errored err=%s", oneWord(ev.Err))
 			if ev.RetryIn == 0 {
@@ -123,6 +123,15 @@ func (p *player) stand(ctx context.Context, asked <-chan os.Signal) error {
 		}
 	}
 	return errors.Join(err, b.Close())
+}
+
+// ways reads them as enter writes them.
+func ways(text string) (ways []stores.Way) {
+	for way := range strings.SplitSeq(text, ",") {
+		server, addr, _ := strings.Cut(way, "=")
+		ways = append(ways, stores.Way{Server: server, Addr: addr})
+	}
+	return ways
 }
 
 // obey does what the nemesis asks by signals.
@@ -147,12 +156,16 @@ func (p *player) obey(ctx context.Context, e *election.Election[string], asked <
 }
 
 // lead works until the term was told to stop; one who clings works on while it is valid, which only makes a
-// difference where the term ended because it could not be renewed.
-func (p *player) lead(ctx context.Context, term *election.Term) {
+// difference where the term ended because it could not be renewed. Where the store may forget, one whose token is
+// refused steps down: it leads with a token from before others that the store does not know of any more.
+func (p *player) lead(ctx context.Context, e *election.Election[string], term *election.Term) {
 	for term.Valid() && (ctx.Err() == nil || p.clings && errors.Is(context.Cause(ctx), election.ErrExpired)) {
 		switch err := p.work.increment(term.Token()); {
 		case errors.Is(err, errStale):
 			p.say("refused token=%d", term.Token())
+			if p.store.Forgets {
+				e.Resign()
+			}
 		case err != nil:
 			p.say("unwritten token=%d err=%s", term.Token(), oneWord(err))
 		}

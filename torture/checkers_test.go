@@ -55,26 +55,31 @@ func TestEveryCheckerSeesWhatItIsFor(t *testing.T) {
 		harm    func(*evidence)
 	}{
 		"nothing struck":                    {"void", func(e *evidence) { e.deeds = nil }},
-		"nobody followed":                   {"void", func(e *evidence) { delete(e.history.terms, 8) }},
-		"two valid terms":                   {"overlap", func(e *evidence) { e.history.terms[5].last = 7001 }},
-		"a dead leader's deadline":          {"overlap", func(e *evidence) { *e.history.terms[5] = term{token: 5, start: 2000, last: 3000, until: 7001} }},
-		"a term under a later one":          {"overlap", func(e *evidence) { e.history.terms[9] = &term{token: 9, start: 8000, over: true, last: 8500} }},
+		"nobody followed":                   {"void", func(e *evidence) { delete(e.history.terms, tenure{8, "b.1"}) }},
+		"two valid terms":                   {"overlap", func(e *evidence) { of(e, 5).last = 7001 }},
+		"a dead leader's deadline":          {"overlap", func(e *evidence) { *of(e, 5) = term{token: 5, who: "a.1", start: 2000, last: 3000, until: 7001} }},
+		"a term under a later one":          {"overlap", func(e *evidence) { e.history.terms[tenure{9, "a.1"}] = &term{token: 9, who: "a.1", start: 8000, over: true, last: 8500} }},
 		"an end after the store's":          {"lag", func(e *evidence) { e.gone[5] = 5998 }},
 		"an old token after a new one":      {"tokens", func(e *evidence) { e.fenced.runs = append(e.fenced.runs, run{"a.1", 5, 7600, 7600}) }},
 		"a token of two":                    {"tokens", func(e *evidence) { e.plain.runs[1].token = 5 }},
-		"a token won twice":                 {"logs", func(e *evidence) { _ = e.history.line("8000 c.1 leading token=5") }},
+		"a token won twice":                 {"logs", func(e *evidence) { _ = e.history.line("8000 b.1 leading token=8") }},
+		"a token won by two":                {"tokens", func(e *evidence) { follow(e, 8) }},
+		"a token that is lower":             {"tokens", func(e *evidence) { follow(e, 7) }},
+		"a term that nobody saw end":        {"void", func(e *evidence) { clear(e.gone) }},
+		"nobody wrote":                      {"void", func(e *evidence) { e.fenced = counter{} }},
+		"nothing healed":                    {"void", func(e *evidence) { e.healings = nil }},
 		"a token that was not won":          {"logs", func(e *evidence) { _ = e.history.line("8000 c.1 valid token=8 last=8000 until=9000") }},
 		"a candidate that gave up":          {"logs", func(e *evidence) { _ = e.history.line("8000 c.1 failed err=permanent") }},
-		"an update lost under the token":    {"lost updates", func(e *evidence) { e.fenced.value-- }},
+		"an update lost under the token":    {"lost updates", func(e *evidence) { e.fenced.value--; e.fenced.overwrote = map[uint64]int{8: 1} }},
 		"nobody wrote after healing":        {"liveness", func(e *evidence) { e.healings[0].failed = true }},
 		"observers that do not agree":       {"liveness", func(e *evidence) { e.healings[0].agreed = false }},
 		"a term that outlived a long stop":  {"waking", func(e *evidence) { e.history.wakes[0].valid = true }},
-		"an observer that went back":        {"observers", func(e *evidence) { e.back = []string{"token 5 after 8"} }},
+		"an observer that went back":        {"observers", func(e *evidence) { e.back = []reversal{{at: 8000, newer: 7500, what: "token 5 after 8"}} }},
 		"a goroutine left behind":           {"leaks", func(e *evidence) { e.history.leaks["a.1"] = held{goroutines: 1} }},
 		"a descriptor left behind":          {"leaks", func(e *evidence) { e.history.leaks["a.1"] = held{fds: 1} }},
 		"a record left behind":              {"leaks", func(e *evidence) { e.traces = []string{"record x"} }},
 		"a candidate that would not leave":  {"leaks", func(e *evidence) { e.disorder = []string{"a"} }},
-		"two leaders after an operator's":   {"overlap", func(e *evidence) { e.deposed[8] = true; e.history.terms[5].last = 7001 }},
+		"two leaders after an operator's":   {"overlap", func(e *evidence) { e.deposed[8] = true; of(e, 5).last = 7001 }},
 		"a deposed one hides nobody's term": {"overlap", func(e *evidence) { deposedBetween(e) }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,17 +94,32 @@ func TestEveryCheckerSeesWhatItIsFor(t *testing.T) {
 	}
 }
 
+// of returns the term with a token.
+func of(e *evidence, token uint64) *term {
+	for _, t := range e.history.terms {
+		if t.token == token {
+			return t
+		}
+	}
+	return nil
+}
+
+// follow has one more term follow the last.
+func follow(e *evidence, token uint64) {
+	e.history.terms[tenure{token, "c.1"}] = &term{token: token, who: "c.1", start: 9700, over: true, last: 9800}
+}
+
 // deposedBetween has a term that an operator ended stand between two that overlap.
 func deposedBetween(e *evidence) {
-	e.history.terms[5].last = 7001
-	e.history.terms[6] = &term{token: 6, start: 6500, over: true, last: 6600}
+	of(e, 5).last = 7001
+	e.history.terms[tenure{6, "b.1"}] = &term{token: 6, who: "b.1", start: 6500, over: true, last: 6600}
 	e.deposed[6] = true
 }
 
 func TestATermThatAnOperatorEndedIsNotBlamed(t *testing.T) {
 	t.Parallel()
 	e := sound(t)
-	e.history.terms[5].last = 7500
+	of(e, 5).last = 7500
 	e.deposed[5] = true
 	if v := e.check(); len(v) != 0 {
 		t.Errorf("%q", v)
@@ -129,8 +149,8 @@ func TestDualWorkAndFailovers(t *testing.T) {
 func TestTheSameSeedPlansTheSame(t *testing.T) {
 	t.Parallel()
 	plan := func(seed uint64) []strike {
-		p := newPlanner(seed)
-		return append(p.storm(2*time.Second, time.Minute), p.duels(timing{2 * time.Second, 3 * time.Second, time.Second}, 4)...)
+		p := newPlanner(seed, true)
+		return append(p.storm(2*time.Second, time.Minute), p.duels(timing{ttl: 2 * time.Second, expiry: 3 * time.Second}, 4)...)
 	}
 	if !slices.Equal(plan(1), plan(1)) {
 		t.Error("two plans from one seed")
@@ -144,7 +164,7 @@ func TestTheSameSeedPlansTheSame(t *testing.T) {
 			seen[s.kind] = true
 		}
 	}
-	for _, c := range chances() {
+	for _, c := range chances(true) {
 		if !seen[c.kind] {
 			t.Errorf("%s is never planned", c.kind)
 		}

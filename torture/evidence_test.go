@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hustings-go/hustings/torture/stores"
 )
 
 // evidence is what a run leaves for the checkers.
@@ -15,11 +17,12 @@ type evidence struct {
 	timing   timing
 	history  *history
 	deeds    []*deed
-	deposed  map[uint64]bool
+	deposed  map[uint64]bool  // tokens that an operator took away, or tried to
+	lapses   []stores.Lapse   // when the store may have forgotten what it had acknowledged
 	fenced   counter
 	plain    counter
 	gone     map[uint64]int64 // when the store was seen not to show a token as leading any more
-	back     []string
+	back     []reversal
 	healings []healing
 	disorder []string // who did not leave in order
 	traces   []string // what was left in the store
@@ -45,7 +48,7 @@ func (e *evidence) check() (violations []string) {
 		{"lost updates", e.lostUpdates},
 		{"liveness", e.liveness},
 		{"waking", e.waking},
-		{"observers", func() []string { return e.back }},
+		{"observers", e.backwards},
 		{"leaks", e.leaks},
 		{"logs", func() []string { return slices.Sorted(maps.Keys(e.history.faults)) }},
 	} {
@@ -56,13 +59,22 @@ func (e *evidence) check() (violations []string) {
 	return violations
 }
 
-// void: a run that harmed nobody, or in which nobody followed anybody, shows nothing.
+// void: a run that harmed nobody, in which nobody followed anybody, or of which too little was seen, shows nothing.
 func (e *evidence) void() (v []string) {
 	if len(e.deeds) == 0 {
 		v = append(v, "no fault struck")
 	}
 	if len(e.history.terms) < 2 {
 		v = append(v, "the leader never changed")
+	}
+	if len(e.gone) == 0 {
+		v = append(v, "no observer saw a term end")
+	}
+	if e.fenced.accepted == 0 || e.plain.accepted == 0 {
+		v = append(v, "nobody wrote")
+	}
+	if len(e.healings) == 0 {
+		v = append(v, "nothing was healed")
 	}
 	return v
 }
@@ -76,53 +88,111 @@ type span struct {
 // spans returns how far apart terms that followed each other were, for all but those that an operator ended: no
 // assumption covers these.
 func (e *evidence) spans() (spans []span) {
-	terms := e.history.sorted()
-	latest := -1 // of the terms so far, the one that ended last
-	for i, t := range terms {
-		if latest >= 0 {
-			old := terms[latest]
-			spans = append(spans, span{old, t, time.Duration(t.start - old.end())})
+	var latest *term // of the terms so far, the one that ended last
+	for _, t := range e.history.sorted() {
+		if !t.was() {
+			continue
 		}
-		if !e.deposed[t.token] && (latest < 0 || t.end() > terms[latest].end()) {
-			latest = i
+		if latest != nil {
+			spans = append(spans, span{latest, t, time.Duration(t.start - latest.end())})
+		}
+		if !e.ousted(t) && (latest == nil || t.end() > latest.end()) {
+			latest = t
 		}
 	}
 	return spans
 }
 
+// ousted reports whether an operator ended the term, or may have. Where the one whose session was revoked had
+// no token yet, that is who was winning just then.
+func (e *evidence) ousted(t *term) bool {
+	if e.deposed[t.token] {
+		return true
+	}
+	const slack = 100 * time.Millisecond
+	return slices.ContainsFunc(e.deeds, func(d *deed) bool {
+		return d.Blind && t.start > d.At-int64(slack) && t.start < d.Until+int64(slack)
+	})
+}
+
+// forgiven reports whether the store may have forgotten old, or that it had renewed it, before next won. It covers
+// no more than package rediskv says that a failover can lose: exclusion until a TTL after the primary stepped down.
+func (e *evidence) forgiven(old, next *term) bool {
+	return slices.ContainsFunc(e.lapses, func(l stores.Lapse) bool {
+		end := l.Ended + int64(e.timing.ttl)
+		return old.start < end && old.end() < end && next.start > l.From
+	})
+}
+
 // overlaps: at no instant do two candidates hold valid terms.
 func (e *evidence) overlaps() (v []string) {
 	for _, s := range e.spans() {
-		if s.gap <= 0 {
+		if s.gap <= 0 && !e.forgiven(s.old, s.next) {
 			v = append(v, fmt.Sprintf("%v was valid for %v after %v began", s.old, -s.gap, s.next))
 		}
 	}
 	return v
 }
 
-// lags returns how long after the store had let go of a term it was still valid: never positive. The store's
+// lag is how long after the store had let go of a term it was still valid: never positive. The store's
 // word comes late, with an observer's event, so that the true figure is a little higher.
-func (e *evidence) lags() (lags []time.Duration) {
+type lag struct {
+	term     *term
+	lag      time.Duration
+	forgiven bool
+}
+
+func (e *evidence) lags() (lags []lag) {
 	for _, t := range e.history.sorted() {
-		if gone, ok := e.gone[t.token]; ok && !e.deposed[t.token] {
-			lags = append(lags, time.Duration(t.end()-gone))
+		gone, ok := e.gone[t.token]
+		if !ok || e.ousted(t) {
+			continue
 		}
+		// The store's letting go is as good as a next term that begins then.
+		lags = append(lags, lag{t, time.Duration(t.end() - gone), e.forgiven(t, &term{start: gone})})
 	}
 	return lags
 }
 
 func (e *evidence) late() (v []string) {
-	for _, lag := range e.lags() {
-		if lag > 0 {
-			v = append(v, fmt.Sprintf("a term was valid for %v after the store had let go of it", lag))
+	for _, l := range e.lags() {
+		if l.lag > 0 && !l.forgiven {
+			v = append(v, fmt.Sprintf("%v was valid for %v after the store had let go of it", l.term, l.lag))
 		}
 	}
 	return v
 }
 
-// tokens: at the resource that checks them they never go back, and nobody shares one.
+// lost reports whether the store may have forgotten that it gave a token out at a time.
+func (e *evidence) lost(given int64) bool {
+	const slack = 200 * time.Millisecond // what was on its way to the replica when that was last seen to follow
+	return slices.ContainsFunc(e.lapses, func(l stores.Lapse) bool {
+		return given > l.From-int64(slack) && given < l.Ended+int64(e.timing.ttl)
+	})
+}
+
+// repeats returns each term whose token is not greater than an earlier one's, and that earlier one.
+func (e *evidence) repeats() (pairs [][2]*term) {
+	var high *term
+	for _, t := range e.history.sorted() {
+		switch {
+		case !t.was():
+		case high == nil || t.token > high.token:
+			high = t
+		default:
+			pairs = append(pairs, [2]*term{high, t})
+		}
+	}
+	return pairs
+}
+
+// tokens: they grow from term to term, at the resource that checks them they never go back, and nobody shares one.
 func (e *evidence) tokens() (v []string) {
-	holder := map[uint64]string{}
+	for _, pair := range e.repeats() {
+		if !e.lost(pair[0].start) {
+			v = append(v, fmt.Sprintf("%v came after %v", pair[1], pair[0]))
+		}
+	}
 	var high uint64
 	for _, r := range e.fenced.runs {
 		if r.token < high {
@@ -130,8 +200,9 @@ func (e *evidence) tokens() (v []string) {
 		}
 		high = max(high, r.token)
 	}
+	holder := map[uint64]string{}
 	for _, r := range append(append([]run(nil), e.fenced.runs...), e.plain.runs...) {
-		if who := holder[r.token]; who != "" && who != r.who {
+		if who := holder[r.token]; who != "" && who != r.who && !e.twice(r.token) {
 			v = append(v, fmt.Sprintf("token %d was used by %s and by %s", r.token, who, r.who))
 		}
 		holder[r.token] = r.who
@@ -139,14 +210,31 @@ func (e *evidence) tokens() (v []string) {
 	return v
 }
 
+// twice reports whether a token may have been given out twice, because the store forgot the first time.
+func (e *evidence) twice(token uint64) bool {
+	var given []*term
+	for _, t := range e.history.sorted() {
+		if t.token == token {
+			given = append(given, t)
+		}
+	}
+	return len(given) > 1 && e.lost(given[0].start)
+}
+
 // lost is how many accepted increments are not in the value.
 func (c *counter) lost() int { return c.accepted - c.value }
 
-func (e *evidence) lostUpdates() []string {
-	if lost := e.fenced.lost(); lost != 0 {
-		return []string{fmt.Sprintf("%d of %d updates under the token were lost", lost, e.fenced.accepted)}
+// lostUpdates: none under the token, but for those of a token that two had.
+func (e *evidence) lostUpdates() (v []string) {
+	for token, lost := range e.fenced.overwrote {
+		if !e.twice(token) {
+			v = append(v, fmt.Sprintf("%d of %d updates were lost to one under token %d", lost, e.fenced.accepted, token))
+		}
 	}
-	return nil
+	if lost := e.fenced.lost(); lost != 0 && len(e.fenced.overwrote) == 0 {
+		v = append(v, fmt.Sprintf("%d of %d updates were lost", lost, e.fenced.accepted))
+	}
+	return v
 }
 
 func (e *evidence) liveness() (v []string) {
@@ -166,6 +254,16 @@ func (e *evidence) waking() (v []string) {
 	for _, w := range e.history.wakes {
 		if w.valid {
 			v = append(v, fmt.Sprintf("%s found term %d valid after a gap of %v", w.who, w.token, time.Duration(w.after)))
+		}
+	}
+	return v
+}
+
+// backwards: no observer sees an older leader after a newer one, unless the store forgot the newer.
+func (e *evidence) backwards() (v []string) {
+	for _, r := range e.back {
+		if !e.lost(r.newer) {
+			v = append(v, r.what)
 		}
 	}
 	return v

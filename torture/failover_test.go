@@ -14,11 +14,12 @@ type failover struct {
 	alone bool // nothing else was wrong meanwhile
 }
 
-// failovers measures from each crash, resignation and cut of a leader to the next leader's start.
+// failovers measures from each crash, resignation and cut of a leader, and from each failover of the store that was
+// to lose something, to the next leader's start.
 func (e *evidence) failovers() (all []failover) {
 	terms := e.history.sorted()
 	for _, d := range e.deeds {
-		i := slices.IndexFunc(terms, func(t *term) bool { return t.token == d.Token })
+		i := slices.IndexFunc(terms, func(t *term) bool { return t.token == d.Token && (t.who == d.Victim || d.Kind == split) })
 		if d.Token == 0 || i < 0 || i+1 == len(terms) || !ends(d, terms[i], e.timing) {
 			continue
 		}
@@ -39,6 +40,8 @@ func ends(d *deed, t *term, timing timing) bool {
 	switch d.Kind {
 	case kill:
 		return t.told == 0
+	case split:
+		return t.told > d.At && t.told < d.Until+int64(timing.ttl)
 	case resign:
 		return t.resigned() && t.told > d.At && t.told-d.At < int64(timing.ttl)
 	case cut, cutUp, cutDown:

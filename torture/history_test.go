@@ -3,6 +3,7 @@
 package torture
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,11 +13,17 @@ import (
 
 // history is what the candidates' logs tell, times in nanoseconds since 1970.
 type history struct {
-	terms   map[uint64]*term
+	terms   map[tenure]*term
 	wakes   []wake
 	leaks   map[string]held
 	faults  map[string]bool // what no log may contain
 	started map[string]bool
+}
+
+// tenure tells terms apart: a token alone should, and does not where the store may forget that it gave it.
+type tenure struct {
+	token uint64
+	who   string
 }
 
 // term is one term as its holder saw it.
@@ -40,7 +47,7 @@ type wake struct {
 }
 
 func newHistory() *history {
-	return &history{terms: map[uint64]*term{}, leaks: map[string]held{}, started: map[string]bool{}, faults: map[string]bool{}}
+	return &history{terms: map[tenure]*term{}, leaks: map[string]held{}, started: map[string]bool{}, faults: map[string]bool{}}
 }
 
 // line adds one line of a log: time, who, verb, and arguments as name=value.
@@ -77,14 +84,14 @@ func (h *history) note(at int64, who, verb string, args map[string]string, numbe
 	case "woke":
 		h.wakes = append(h.wakes, wake{who, token, args["valid"] == "true", number["after"]})
 	case "leading":
-		if t := h.terms[token]; t != nil {
-			h.faults[fmt.Sprintf("token %d was won by %s and by %s", token, t.who, who)] = true
+		if h.terms[tenure{token, who}] != nil {
+			h.faults[fmt.Sprintf("%s won token %d twice", who, token)] = true
 			return
 		}
-		h.terms[token] = &term{token: token, who: who, start: at}
+		h.terms[tenure{token, who}] = &term{token: token, who: who, start: at}
 	case "valid", "told", "over":
-		t := h.terms[token]
-		if t == nil || t.who != who {
+		t := h.terms[tenure{token, who}]
+		if t == nil {
 			h.faults[fmt.Sprintf("%s has token %d, which it did not win", who, token)] = true
 			return
 		}
@@ -100,23 +107,18 @@ func (h *history) note(at int64, who, verb string, args map[string]string, numbe
 	}
 }
 
-// sorted returns the terms by token.
+// sorted returns the terms in the order in which they began.
 func (h *history) sorted() []*term {
-	terms := slices.Collect(maps.Values(h.terms))
-	slices.SortFunc(terms, func(a, b *term) int {
-		if a.token < b.token {
-			return -1
-		}
-		return 1
+	return slices.SortedFunc(maps.Values(h.terms), func(a, b *term) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.token, b.token))
 	})
-	return terms
 }
 
 // leader returns the newest term that is not known to be over, or nil.
 func (h *history) leader() *term {
 	var newest *term
 	for _, t := range h.terms {
-		if newest == nil || t.token > newest.token {
+		if newest == nil || t.start > newest.start {
 			newest = t
 		}
 	}
@@ -134,6 +136,10 @@ func (t *term) end() int64 {
 	}
 	return max(t.last, t.until)
 }
+
+// was reports whether the term was ever seen to be valid. One whose holder was stopped in between winning and
+// saying so may be none any more when it says so, and then has no place in the order of terms.
+func (t *term) was() bool { return t.end() > t.start }
 
 // expired reports whether the term was told to stop because it could not be renewed. For every other reason it
 // is over as soon as its work has returned, before the key is given up.

@@ -3,6 +3,7 @@
 package torture
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,6 +33,7 @@ type deed struct {
 	Token  uint64 // of the term that the victim held, 0 if it held none
 	At     int64
 	Until  int64
+	Blind  bool // somebody's session was revoked who had no token yet
 }
 
 func newNemesis(w *world) *nemesis { return &nemesis{world: w, deposed: map[uint64]bool{}} }
@@ -110,6 +112,8 @@ func (n *nemesis) strike(s strike) *deed {
 		}
 		d.Until = time.Now().UnixNano()
 		return d
+	case split:
+		return n.failOver(s)
 	case deleteIt, revokeIt:
 		return n.depose(s)
 	}
@@ -162,12 +166,17 @@ func (n *nemesis) hitProcess(s strike) *deed {
 		if s.kind == proclaim {
 			signal = askProclaim
 		}
-		if err := syscall.Kill(c.PID(), signal); err != nil {
-			n.Fatalf("signal to %s: %v", c.name, err)
-		}
+		n.signal(c, signal)
 		d.Until = d.At
 	}
 	return d
+}
+
+func (n *nemesis) signal(c *candidate, signal syscall.Signal) {
+	n.Helper()
+	if err := syscall.Kill(c.PID(), signal); err != nil {
+		n.Fatalf("signal to %s: %v", c.name, err)
+	}
 }
 
 func (n *nemesis) hitLinks(s strike) *deed {
@@ -201,6 +210,50 @@ func (n *nemesis) hitLinks(s strike) *deed {
 	return d
 }
 
+// failOver has the store fail over and lose something: for a moment, what its leading member acknowledges reaches
+// no other, and half of the time a new term is among it; then that member dies, or hangs, for long enough that another
+// takes over.
+func (n *nemesis) failOver(s strike) *deed {
+	n.Helper()
+	cluster, ok := n.cluster.(stores.Forgetful)
+	if !ok || slices.Contains(n.down, true) {
+		return nil
+	}
+	d := &deed{Kind: s.kind, Victim: "store", At: time.Now().UnixNano()}
+	leader, t := n.leads()
+	if t != nil {
+		d.Token = t.token
+	}
+	ctx, cancel := context.WithTimeout(n.Context(), 2*time.Second)
+	defer cancel()
+	leading, err := cluster.Split(ctx)
+	if err != nil {
+		n.join(cluster)
+		return nil
+	}
+	if leader != nil && !leader.dead && s.pick&1 == 0 {
+		n.signal(leader, askResign)
+	}
+	n.pass(s.delay)
+	lasts := s.lasts + 2*n.timing.ttl
+	n.takeDown(d, leading, s.pick&2 == 0, lasts)
+	n.later(d, lasts, func() { n.join(cluster) })
+	return d
+}
+
+// join undoes a split, once all members are there to hear of it.
+func (n *nemesis) join(cluster stores.Forgetful) {
+	n.Helper()
+	const patience = 10 * time.Second
+	if !n.within(patience, "the members to be joined again", func() bool {
+		ctx, cancel := context.WithTimeout(n.Context(), time.Second)
+		defer cancel()
+		return cluster.Join(ctx) == nil
+	}) {
+		n.Fatal("a split could not be undone")
+	}
+}
+
 // hitMembers takes servers of the store away, if all are there.
 func (n *nemesis) hitMembers(s strike, count int) *deed {
 	n.Helper()
@@ -208,28 +261,32 @@ func (n *nemesis) hitMembers(s strike, count int) *deed {
 		return nil
 	}
 	d := &deed{Kind: s.kind, At: time.Now().UnixNano()}
-	members := n.cluster.Members()
-	killed := s.kind == memberKill || s.kind == quorumKill
 	for i := range count {
-		which := (s.pick + uint(i)) % uint(len(members))
+		which := int((s.pick + uint(i)) % uint(len(n.down)))
 		d.Victim += fmt.Sprintf("member%d ", which)
-		m := members[which]
-		n.down[which] = true
-		if killed {
-			m.Kill()
-		} else {
-			m.Pause()
-		}
-		n.later(d, s.lasts, func() {
-			if killed {
-				m.Start()
-			} else {
-				m.Resume()
-			}
-			n.down[which] = false
-		})
+		n.takeDown(d, which, s.kind == memberKill || s.kind == quorumKill, s.lasts)
 	}
 	return d
+}
+
+// takeDown kills or pauses a member for a while.
+func (n *nemesis) takeDown(d *deed, which int, kill bool, lasts time.Duration) {
+	n.Helper()
+	m := n.cluster.Members()[which]
+	n.down[which] = true
+	if kill {
+		m.Kill()
+	} else {
+		m.Pause()
+	}
+	n.later(d, lasts, func() {
+		if kill {
+			m.Start()
+		} else {
+			m.Resume()
+		}
+		n.down[which] = false
+	})
 }
 
 // depose takes a record, or its session, away by hand. A try that failed may have worked.
@@ -246,15 +303,18 @@ func (n *nemesis) depose(s strike) *deed {
 		which = 1 + int(s.pick%uint(len(records)-1))
 	}
 	r := records[which]
-	n.deposed[r.Token] = true
-	d := &deed{Kind: s.kind, Victim: r.Path, Token: r.Token, At: time.Now().UnixNano()}
+	d := &deed{Kind: s.kind, Victim: cmp.Or(r.Path, r.Session), Token: r.Token, At: time.Now().UnixNano(), Blind: r.Token == 0}
+	if r.Token != 0 {
+		n.deposed[r.Token] = true
+	}
 	if which > 0 {
 		d.Token = 0
 	}
-	if n.operate(ctx, s.kind, r) != nil {
+	err = n.operate(ctx, s.kind, r)
+	d.Until = time.Now().UnixNano()
+	if err != nil && !d.Blind {
 		return nil
 	}
-	d.Until = time.Now().UnixNano()
 	return d
 }
 

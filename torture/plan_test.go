@@ -28,6 +28,7 @@ const (
 	moveLeader  kind = "store's leader moved"
 	deleteIt    kind = "record deleted"
 	revokeIt    kind = "session revoked"
+	split       kind = "split, then failed over"
 )
 
 // strike is a fault as it is planned: whom it hits is settled when it strikes, because nobody knows before who
@@ -45,15 +46,15 @@ func (s strike) String() string {
 	return fmt.Sprintf("%s leader=%v pick=%d after %v for %v delay %v", s.kind, s.leader, s.pick, s.wait, s.lasts, s.delay)
 }
 
-// chances are how often each kind of fault is chosen in a storm.
-func chances() []struct {
+// chance is how often a kind of fault is chosen in a storm.
+type chance struct {
 	kind kind
 	n    int
-} {
-	return []struct {
-		kind kind
-		n    int
-	}{
+}
+
+// chances are those of a store that forgets, or does not.
+func chances(forgets bool) []chance {
+	all := []chance{
 		{kill, 5},
 		{stop, 6},
 		{cut, 4},
@@ -71,20 +72,27 @@ func chances() []struct {
 		{deleteIt, 3},
 		{revokeIt, 3},
 	}
+	if forgets {
+		all = append(all, chance{split, 5})
+	}
+	return all
 }
 
 // planner draws plans from one source of randomness. Kinds are dealt like cards, so that even a short run plays
 // many of them.
 type planner struct {
-	r    *rand.Rand
-	deck []kind
+	r       *rand.Rand
+	forgets bool // plan for a store that does
+	deck    []kind
 }
 
-func newPlanner(seed uint64) *planner { return &planner{r: rand.New(rand.NewPCG(seed, 0))} }
+func newPlanner(seed uint64, forgets bool) *planner {
+	return &planner{r: rand.New(rand.NewPCG(seed, 0)), forgets: forgets}
+}
 
 func (p *planner) deal() kind {
 	if len(p.deck) == 0 {
-		for _, c := range chances() {
+		for _, c := range chances(p.forgets) {
 			for range c.n {
 				p.deck = append(p.deck, c.kind)
 			}
@@ -104,7 +112,7 @@ func (p *planner) between(low, high time.Duration) time.Duration {
 func (p *planner) storm(ttl, length time.Duration) []strike {
 	var plan []strike
 	for at := time.Duration(0); at < length; {
-		wait := p.between(500*time.Millisecond, 4*time.Second)
+		wait := p.between(ttl/4, 2*ttl)
 		at += wait
 		for range 1 + p.r.IntN(2) {
 			s := strike{wait: wait, kind: p.deal(), leader: p.r.IntN(5) < 3, pick: uint(p.r.Uint32())}
@@ -123,6 +131,9 @@ func (p *planner) storm(ttl, length time.Duration) []strike {
 // duels plans one fault at a time, on the leader, with time to get over it: they show how long a failover takes.
 func (p *planner) duels(t timing, n int) []strike {
 	kinds := []kind{kill, resign, cut, kill, resign, cutUp, kill, resign, cutDown}
+	if p.forgets {
+		kinds = append(kinds, split, split)
+	}
 	p.r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	var plan []strike
 	for i := range n {
@@ -131,9 +142,22 @@ func (p *planner) duels(t timing, n int) []strike {
 			wait += t.expiry + t.ttl
 		}
 		// Cut off for long enough that the lease ends, and back before the next one.
-		plan = append(plan, strike{wait: wait, kind: kinds[i%len(kinds)], leader: true, pick: uint(p.r.Uint32()), lasts: t.expiry})
+		s := strike{wait: wait, kind: kinds[i%len(kinds)], leader: true, pick: uint(p.r.Uint32()), lasts: t.expiry}
+		if s.kind == split {
+			s.delay = p.between(t.ttl/6, t.ttl)
+		}
+		plan = append(plan, s)
 	}
 	return plan
+}
+
+// sketch plans the least that shows something, for a test that must not take long although the store's leases
+// do: a leader resigns, and the next one is killed. A rest of an expiry must follow.
+func (p *planner) sketch(t timing) []strike {
+	return []strike{
+		{wait: t.ttl / 10, kind: resign, leader: true, pick: uint(p.r.Uint32())},
+		{wait: t.ttl / 10, kind: kill, leader: true, pick: uint(p.r.Uint32()), lasts: t.ttl / 10},
+	}
 }
 
 // timing is what a store's faults and checks are measured by.

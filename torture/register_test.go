@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +36,9 @@ type counter struct {
 	accepted int
 	refused  int
 	runs     []run
+	// overwrote is how many updates each token's writes undid, because they did not know of them. Writes meant
+	// to add one; so together they are those that are missing.
+	overwrote map[uint64]int
 }
 
 // run is a row of accepted writes by one writer under one token.
@@ -59,6 +64,12 @@ func (c *counter) read(token uint64) (int, error) { return c.value, c.admit(toke
 func (c *counter) write(token uint64, who string, value int, at int64) error {
 	if err := c.admit(token); err != nil {
 		return err
+	}
+	if undone := c.value + 1 - value; undone != 0 {
+		if c.overwrote == nil {
+			c.overwrote = map[uint64]int{}
+		}
+		c.overwrote[token] += undone
 	}
 	c.value = value
 	c.accepted++
@@ -129,8 +140,8 @@ func (r *register) counters() (fenced, plain counter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fenced, plain = r.fenced, r.plain
-	fenced.runs = append([]run(nil), fenced.runs...)
-	plain.runs = append([]run(nil), plain.runs...)
+	fenced.runs, plain.runs = slices.Clone(fenced.runs), slices.Clone(plain.runs)
+	fenced.overwrote, plain.overwrote = maps.Clone(fenced.overwrote), maps.Clone(plain.overwrote)
 	return fenced, plain
 }
 

@@ -42,8 +42,37 @@ type result struct {
 	Fenced      sum
 	Plain       sum
 	Liveness    stats
+	Forgot      *forgot          // of a store that forgets
 	Failover    map[string]stats // with nothing else wrong
 	FailoverAny map[string]stats // also amid other faults
+}
+
+// forgot is what came of a store's forgetting, and is no violation, because the README says so.
+type forgot struct {
+	Failovers int
+	Longest   time.Duration // from when the replica was last seen to follow to when the old primary had stepped down
+	Overlaps  int           // of valid terms
+	Overlap   time.Duration // the longest
+	Repeats   int           // terms whose token was not greater than an earlier one's
+	Lost      int           // updates under a token that two had
+	Reversals int           // observers that were told
+}
+
+func (e *evidence) forgot() *forgot {
+	f := &forgot{Failovers: len(e.lapses), Repeats: len(e.repeats()), Reversals: len(e.back)}
+	for _, l := range e.lapses {
+		f.Longest = max(f.Longest, time.Duration(l.Ended-l.From))
+	}
+	for _, s := range e.spans() {
+		if s.gap <= 0 {
+			f.Overlaps++
+			f.Overlap = max(f.Overlap, -s.gap)
+		}
+	}
+	for _, lost := range e.fenced.overwrote {
+		f.Lost += lost
+	}
+	return f
 }
 
 type sum struct{ Accepted, Refused, Lost int }
@@ -56,27 +85,37 @@ func (e *evidence) sumUp(r result) result {
 		r.Faults[d.Kind]++
 	}
 	r.Terms = len(e.history.terms)
-	for token := range e.deposed {
-		if e.history.terms[token] != nil {
+	for _, t := range e.history.terms {
+		if e.ousted(t) {
 			r.Deposed++
 		}
 	}
 	r.Violations = e.check()
-	var gaps, wrote []time.Duration
+	var gaps, wrote, lags []time.Duration
 	for _, s := range e.spans() {
-		gaps = append(gaps, s.gap)
+		if s.gap > 0 || !e.forgiven(s.old, s.next) {
+			gaps = append(gaps, s.gap)
+		}
+	}
+	for _, l := range e.lags() {
+		if l.lag <= 0 || !l.forgiven {
+			lags = append(lags, l.lag)
+		}
+	}
+	if e.lapses != nil {
+		r.Forgot = e.forgot()
 	}
 	for _, h := range e.healings {
 		wrote = append(wrote, h.wrote)
 	}
-	r.Gap, r.Lag, r.Liveness = statsOf(gaps), statsOf(e.lags()), statsOf(wrote)
+	r.Gap, r.Lag, r.Liveness = statsOf(gaps), statsOf(lags), statsOf(wrote)
 	r.DualWork, r.DualDeposed, r.StaleRows = e.dual(false), e.dual(true), e.stale()
 	r.Wakes = len(e.history.wakes)
 	r.Fenced = sum{e.fenced.accepted, e.fenced.refused, e.fenced.lost()}
 	r.Plain = sum{e.plain.accepted, e.plain.refused, e.plain.lost()}
 	all := e.failovers()
 	r.Failover, r.FailoverAny = map[string]stats{}, map[string]stats{}
-	for name, kinds := range map[string][]kind{"crash": {kill}, "resign": {resign}, "cut": {cut, cutUp, cutDown}} {
+	for name, kinds := range map[string][]kind{"crash": {kill}, "resign": {resign}, "cut": {cut, cutUp, cutDown}, "store": {split}} {
 		r.Failover[name] = failoverStats(all, true, kinds...)
 		r.FailoverAny[name] = failoverStats(all, false, kinds...)
 	}
@@ -101,7 +140,16 @@ func (r result) table() string {
 	row("updates without", "%d accepted, %d lost, %d times an old term's after a new one's", r.Plain.Accepted, r.Plain.Lost, r.StaleRows)
 	row("longest dual work without", "%v; %v by one whom an operator had deposed", r.DualWork.Round(time.Millisecond), r.DualDeposed.Round(time.Millisecond))
 	row("first write after healing", "%v, %d healings", r.Liveness.short(), r.Liveness.N)
-	for _, name := range []string{"crash", "resign", "cut"} {
+	if f := r.Forgot; f != nil {
+		row("failovers of the store", "%d, the longest from the last sign of replication to stepping down %v", f.Failovers, tidy(f.Longest))
+		row("  two valid terms", "%d times, at most for %v", f.Overlaps, tidy(f.Overlap))
+		row("  tokens that did not grow", "%d; %d updates lost under one that two had; %d times an observer was told", f.Repeats, f.Lost, f.Reversals)
+	}
+	kinds := []string{"crash", "resign", "cut"}
+	if r.Forgot != nil {
+		kinds = append(kinds, "store")
+	}
+	for _, name := range kinds {
 		row("failover, "+name, "%s", r.Failover[name].times(r.TTL))
 		row("  amid other faults too", "%s", r.FailoverAny[name].times(r.TTL))
 	}

@@ -23,10 +23,10 @@ func TestMain(m *testing.M) {
 
 // setting is what a run is asked to be, by the environment; make torture sets it.
 type setting struct {
-	store stores.Store
-	seed  uint64
-	long  time.Duration // 0: a smoke test
-	keep  string        // folder for the result
+	stores []stores.Store
+	seed   uint64
+	long   time.Duration // 0: a smoke test
+	keep   string        // folder for the result
 }
 
 func settings(t *testing.T) setting {
@@ -37,7 +37,7 @@ func settings(t *testing.T) setting {
 		}
 		return otherwise
 	}
-	store, err := stores.Named(value("STORE", "etcd"))
+	asked, err := stores.Asked(value("STORE", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,37 +49,49 @@ func settings(t *testing.T) setting {
 	if err != nil {
 		t.Fatalf("MINUTES: %v", err)
 	}
-	return setting{store, seed, time.Duration(minutes * float64(time.Minute)), value("RESULTS", "")}
+	return setting{asked, seed, time.Duration(minutes * float64(time.Minute)), value("RESULTS", "")}
 }
 
-// TestTorture runs one election amid faults, and checks all that is known of it afterwards.
+// TestTorture runs one election amid faults, on each store that is asked for, and checks all that is known of it
+// afterwards.
 func TestTorture(t *testing.T) {
-	const candidates = 5
 	s := settings(t)
 	t.Logf("seed %d", s.seed)
+	for _, store := range s.stores {
+		t.Run(store.Name, func(t *testing.T) { torture(t, store, s) })
+	}
+}
+
+func torture(t *testing.T, store stores.Store, s setting) {
+	const candidates = 5
 	began := time.Now()
-	w := build(t, s.store, candidates)
+	w := build(t, store, candidates)
 	w.ready()
 	n := newNemesis(w)
-	healings := n.run(newPlanner(s.seed), s.long)
+	healings := n.run(newPlanner(s.seed, store.Forgets), s.long)
 	e := n.gather(healings)
 	r := e.sumUp(result{
-		Store: s.store.Name, Seed: s.seed, Date: began, Took: time.Since(began),
-		Candidates: candidates, Members: s.store.Members, Periods: len(healings),
+		Store: store.Name, Seed: s.seed, Date: began, Took: time.Since(began),
+		Candidates: candidates, Members: store.Members, Periods: len(healings),
 	})
 	n.report(r, s)
 }
 
 // run plays periods of faults, healing after each: a storm and duels by turns.
 func (n *nemesis) run(p *planner, long time.Duration) (healings []healing) {
+	const tooLong = 10 * time.Second // for a test among others
+	if long == 0 && n.timing.expiry > tooLong {
+		n.carryOut(p.sketch(n.timing), n.timing.expiry)
+		return append(healings, n.heal())
+	}
 	if long == 0 {
 		n.carryOut(p.duels(n.timing, 1), n.timing.expiry)
 		healings = append(healings, n.heal())
-		n.carryOut(p.storm(n.timing.ttl, 8*time.Second), time.Second)
+		n.carryOut(p.storm(n.timing.ttl, 4*n.timing.ttl), time.Second)
 		return append(healings, n.heal())
 	}
 	for end := time.Now().Add(long); time.Now().Before(end); {
-		n.carryOut(p.storm(n.timing.ttl, p.between(10*time.Second, 25*time.Second)), time.Second)
+		n.carryOut(p.storm(n.timing.ttl, p.between(5*n.timing.ttl, 25*n.timing.ttl/2)), time.Second)
 		healings = append(healings, n.heal())
 		n.carryOut(p.duels(n.timing, 1+p.r.IntN(4)), n.timing.expiry)
 		healings = append(healings, n.heal())
@@ -100,6 +112,7 @@ func (n *nemesis) heal() healing {
 // gather ends the election and collects what it left.
 func (n *nemesis) gather(healings []healing) *evidence {
 	n.Helper()
+	n.watch.stop() // on some stores it has sessions
 	quiet := n.quiet()
 	disorder := n.leave()
 	traces := n.traces()
@@ -110,6 +123,9 @@ func (n *nemesis) gather(healings []healing) *evidence {
 	e := &evidence{
 		timing: n.timing, history: n.history, deeds: n.deeds, deposed: n.deposed, healings: healings,
 		disorder: disorder, traces: traces,
+	}
+	if cluster, ok := n.cluster.(stores.Forgetful); ok {
+		e.lapses = cluster.Lapses()
 	}
 	e.fenced, e.plain = n.register.counters()
 	n.watch.mu.Lock()

@@ -5,7 +5,6 @@ package torture
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,29 +12,41 @@ import (
 	"github.com/hustings-go/hustings/torture/stores"
 )
 
-// watch is how the store itself shows the election: one observer at each member, so that one of them tells
-// early whatever is wrong with the others.
+// watch is how the store itself shows the election: as many observers as members, each at another one, so that one of
+// them tells early whatever is wrong with the others.
 type watch struct {
+	forgets bool
+	stop    func() // may be called again
+
 	mu     sync.Mutex
 	gone   map[uint64]int64 // when a token was first seen not to lead any more
 	newest uint64           // the highest token that any observer saw
 	shown  []uint64         // what each observer saw last, 0 when the key was vacant
 	seen   []uint64         // the highest that each observer saw
-	back   []string         // observers that went back in time
+	at     []int64          // when it first saw that
+	back   []reversal
+}
+
+// reversal is an observer that went back in time.
+type reversal struct {
+	at, newer int64 // when it did, and when it had seen the newer token
+	what      string
 }
 
 func startWatch(t testing.TB, store stores.Store, cluster stores.Cluster) *watch {
 	t.Helper()
 	members := cluster.Members()
-	w := &watch{gone: map[uint64]int64{}, shown: make([]uint64, len(members)), seen: make([]uint64, len(members))}
+	n := len(members)
+	w := &watch{forgets: store.Forgets, gone: map[uint64]int64{}, shown: make([]uint64, n), seen: make([]uint64, n), at: make([]int64, n)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var observers sync.WaitGroup
-	t.Cleanup(func() {
+	w.stop = func() {
 		cancel()
 		observers.Wait()
-	})
-	for i, m := range members {
-		b, done, err := store.Open(ctx, []string{m.Endpoint()}, store.TTL)
+	}
+	t.Cleanup(w.stop)
+	for i := range members {
+		b, done, err := store.Open(ctx, stores.Straight(cluster.Known(i, 1)), store.TTL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,8 +56,8 @@ func startWatch(t testing.TB, store stores.Store, cluster stores.Cluster) *watch
 				for l, err := range b.Observe(ctx, key) {
 					if err == nil {
 						w.see(i, l.Token)
-					} else if strings.Contains(err.Error(), "back in time") {
-						w.reverse(i, err)
+					} else if store.WentBack(err) {
+						w.reverse(i, err.Error())
 					}
 				}
 				again := time.NewTimer(store.TTL / 10)
@@ -56,7 +67,7 @@ func startWatch(t testing.TB, store stores.Store, cluster stores.Cluster) *watch
 				}
 				again.Stop()
 			}
-			_ = b.Close() // it has no session
+			_ = b.Close() // it holds nothing
 		})
 	}
 	return w
@@ -67,7 +78,10 @@ func (w *watch) see(observer int, token uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if token != 0 && token < w.seen[observer] {
-		w.back = append(w.back, fmt.Sprintf("observer %d saw token %d after %d", observer, token, w.seen[observer]))
+		w.back = append(w.back, w.reversed(observer, fmt.Sprintf("observer %d saw token %d after %d", observer, token, w.seen[observer])))
+		if w.forgets { // and so it goes on from there
+			w.seen[observer], w.at[observer], w.newest = token, now, token
+		}
 	}
 	for _, old := range []uint64{w.shown[observer], w.newest} {
 		if _, known := w.gone[old]; old != 0 && !known && (token > old || token == 0 && old <= w.seen[observer]) {
@@ -75,14 +89,20 @@ func (w *watch) see(observer int, token uint64) {
 		}
 	}
 	w.shown[observer] = token
-	w.seen[observer] = max(w.seen[observer], token)
+	if token > w.seen[observer] {
+		w.seen[observer], w.at[observer] = token, now
+	}
 	w.newest = max(w.newest, token)
 }
 
-func (w *watch) reverse(observer int, err error) {
+func (w *watch) reverse(observer int, what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.back = append(w.back, fmt.Sprintf("observer %d: %v", observer, err))
+	w.back = append(w.back, w.reversed(observer, fmt.Sprintf("observer %d: %s", observer, what)))
+}
+
+func (w *watch) reversed(observer int, what string) reversal {
+	return reversal{at: time.Now().UnixNano(), newer: w.at[observer], what: what}
 }
 
 // agree reports whether all observers see the same leader.

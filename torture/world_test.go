@@ -57,22 +57,21 @@ func build(t testing.TB, store stores.Store, n int) *world {
 	return w
 }
 
-// enter starts a candidate. It knows two members, so that it can get around one that is down, and reaches each
-// through a proxy of its own.
+// enter starts a candidate. It knows two members, so that it can get around one that is down, or what else its
+// store wants it to know, and reaches each through a proxy of its own.
 func (w *world) enter(i int, dir string) {
 	w.Helper()
-	const ways = 2
+	const members = 2
 	c := &candidate{name: string(rune('a' + i))}
 	c.log = filepath.Join(dir, c.name+".log")
-	members := w.cluster.Members()
-	var addrs []string
-	for j := range min(ways, len(members)) {
-		link := servers.StartProxy(w.TB, members[(i+j)%len(members)].Endpoint())
+	var ways []string
+	for _, server := range w.cluster.Known(i, members) {
+		link := servers.StartProxy(w.TB, server)
 		c.links = append(c.links, link)
-		addrs = append(addrs, link.Addr())
+		ways = append(ways, server+"="+link.Addr())
 	}
 	env := []string{
-		envStore + "=" + w.store.Name, envAddrs + "=" + strings.Join(addrs, ","), envName + "=" + c.name,
+		envStore + "=" + w.store.Name, envWays + "=" + strings.Join(ways, ","), envName + "=" + c.name,
 		envRegister + "=" + w.register.url, envLog + "=" + c.log,
 	}
 	if i%2 == 1 {

@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,6 +35,7 @@ type RedisOption func(*redisConfig)
 
 type redisConfig struct {
 	args, cli []string
+	lines     []string // of a configuration file
 	memory    bool
 }
 
@@ -48,6 +51,12 @@ func RedisPassword(password string) RedisOption {
 		c.args = append(c.args, "--requirepass", password)
 		c.cli = append(c.cli, "--no-auth-warning", "-a", password)
 	}
+}
+
+// RedisConfig adds lines to a configuration file, into which the server writes what others have it change:
+// RedisConfig("replicaof 127.0.0.1 6379").
+func RedisConfig(lines ...string) RedisOption {
+	return func(c *redisConfig) { c.lines = append(c.lines, lines...) }
 }
 
 // RedisInMemory has the server write nothing to disk, so that all is lost when it restarts.
@@ -68,6 +77,13 @@ func StartRedis(t testing.TB, opts ...RedisOption) *Redis {
 	r := &Redis{t: t, cli: debianFile(t, redisCli), port: reservePort(t)}
 	r.args = append([]string{"-h", "127.0.0.1", "-p", strconv.Itoa(r.port)}, config.cli...)
 	args := []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(r.port), "--dir", t.TempDir(), "--save", ""}
+	if config.lines != nil {
+		file := filepath.Join(t.TempDir(), "redis.conf")
+		if err := os.WriteFile(file, []byte(strings.Join(config.lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{file}, args...) // which must come first
+	}
 	if config.memory {
 		args = append(args, "--appendonly", "no")
 	} else {

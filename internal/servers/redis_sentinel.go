@@ -16,8 +16,8 @@ import (
 // RedisMaster is the name under which Sentinel knows the primary.
 const RedisMaster = "primary"
 
-// redisReplicator is the user that a replica logs in as, so that it alone can be shut out.
-const redisReplicator = "replicator"
+// RedisReplicator is the user that a replica logs in as, so that it alone can be shut out; its password is the same.
+const RedisReplicator = "replicator"
 
 // RedisSentinel is two Redis servers, one of which replicates the other, and
 // three sentinels, which make the replica the primary when two of them find that
@@ -31,11 +31,13 @@ type RedisSentinel struct {
 // StartRedisSentinel starts the servers and waits until all know each other.
 func StartRedisSentinel(t testing.TB) *RedisSentinel {
 	t.Helper()
-	common := RedisArgs("--user", redisReplicator, "on", ">"+redisReplicator, "+psync", "+replconf", "+ping",
-		"--masteruser", redisReplicator, "--masterauth", redisReplicator, "--repl-diskless-sync-delay", "0")
+	// In a file, so that a server that is killed and restarted is again what the sentinels had made it.
+	common := RedisConfig(
+		fmt.Sprintf("user %s on >%[1]s +psync +replconf +ping", RedisReplicator),
+		"masteruser "+RedisReplicator, "masterauth "+RedisReplicator, "repl-diskless-sync-delay 0")
 	s := &RedisSentinel{t: t}
 	s.nodes[0] = StartRedis(t, common)
-	s.nodes[1] = StartRedis(t, common, RedisArgs("--replicaof", "127.0.0.1", strconv.Itoa(s.nodes[0].port)))
+	s.nodes[1] = StartRedis(t, common, RedisConfig(fmt.Sprintf("replicaof 127.0.0.1 %d", s.nodes[0].port)))
 	s.awaitReplica()
 	var all []*Process
 	for i := range 3 {
@@ -103,6 +105,9 @@ func (s *RedisSentinel) ask(addr string, args ...string) string {
 // Sentinels returns the addresses of the sentinels.
 func (s *RedisSentinel) Sentinels() []string { return s.sentinels }
 
+// Nodes returns both servers, the first primary first.
+func (s *RedisSentinel) Nodes() []*Redis { return s.nodes[:] }
+
 // Primary returns the server that the sentinels send clients to.
 func (s *RedisSentinel) Primary() *Redis {
 	s.t.Helper()
@@ -128,7 +133,7 @@ func (s *RedisSentinel) Other(node *Redis) *Redis {
 func (s *RedisSentinel) CutReplication() {
 	s.t.Helper()
 	primary := s.Primary()
-	primary.Cli("acl", "setuser", redisReplicator, "off")
+	primary.Cli("acl", "setuser", RedisReplicator, "off")
 	primary.Cli("client", "kill", "type", "replica")
 }
 

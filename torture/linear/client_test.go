@@ -29,7 +29,7 @@ func (c *client) stand(ctx context.Context) {
 		if lease := c.campaign(ctx); lease != nil {
 			c.lead(ctx, lease)
 		}
-		rest(ctx, c.between(5*time.Millisecond, 100*time.Millisecond))
+		rest(ctx, c.between(c.ttl/400, c.ttl/20))
 	}
 }
 
@@ -40,7 +40,7 @@ func (c *client) value() string {
 }
 
 func (c *client) campaign(ctx context.Context) (lease backend.Lease) {
-	ctx, cancel := context.WithTimeout(ctx, c.between(50*time.Millisecond, 3*c.ttl/2))
+	ctx, cancel := context.WithTimeout(ctx, c.between(c.ttl/40, 3*c.ttl/2))
 	defer cancel()
 	c.history.record(c.id, op{kind: campaign, value: c.value()}, func(o *op) bool {
 		l, err := c.backend.Campaign(ctx, c.key, []byte(o.value))
@@ -72,7 +72,7 @@ func (c *client) lead(ctx context.Context, lease backend.Lease) {
 				return err
 			})
 		}
-		rest(ctx, c.between(5*time.Millisecond, c.ttl/10))
+		rest(ctx, c.between(c.ttl/400, c.ttl/10))
 	}
 	if ctx.Err() == nil && (c.random.IntN(8) == 0 || troubled && c.random.IntN(2) == 0) {
 		return // the lease runs out
@@ -83,7 +83,7 @@ func (c *client) lead(ctx context.Context, lease backend.Lease) {
 // call records one call on a lease, with a time limit that is sometimes too short, and reports whether its outcome
 // is known.
 func (c *client) call(ctx context.Context, o op, do func(context.Context, *op) error) (known bool) {
-	ctx, cancel := context.WithTimeout(ctx, c.between(20*time.Millisecond, c.ttl/2))
+	ctx, cancel := context.WithTimeout(ctx, c.between(c.ttl/100, c.ttl/2))
 	defer cancel()
 	c.history.record(c.id, o, func(o *op) bool {
 		err := do(ctx, o)
@@ -110,7 +110,7 @@ func (c *client) look(ctx context.Context) {
 			}
 			return false
 		})
-		rest(ctx, c.between(10*time.Millisecond, 60*time.Millisecond))
+		rest(ctx, c.between(c.ttl/200, 3*c.ttl/100))
 	}
 }
 

@@ -73,6 +73,22 @@ func operations(calls []call) []porcupine.Operation {
 	return ops
 }
 
+// expired counts the terms that nobody ever tried to resign, and that others followed: their leases ended by themselves.
+func expired(calls []call) (n int) {
+	var newest uint64
+	resigned := map[uint64]bool{}
+	for _, c := range calls {
+		newest = max(newest, c.op.token)
+		resigned[c.op.token] = resigned[c.op.token] || c.op.kind == resign
+	}
+	for _, c := range calls {
+		if c.op.kind == campaign && !c.failed && !resigned[c.op.token] && c.op.token < newest {
+			n++
+		}
+	}
+	return n
+}
+
 // settled is when the token of c is first known to be one of the past.
 func settled(calls []call, c call) int64 {
 	at := int64(never)

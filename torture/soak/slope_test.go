@@ -20,6 +20,9 @@ type sample struct {
 	fds        float64
 }
 
+// fewest is how many samples a trend must be made of.
+const fewest = 50
+
 func take(at time.Duration) sample {
 	runtime.GC()
 	runtime.GC() // what finalizers of the first one let go

@@ -28,13 +28,16 @@ const (
 	sessions = 3 // each with a candidate for every key
 )
 
+// termTime is how long leaders lead at most, so that they change every few seconds whatever the TTL.
+const termTime = 2 * time.Second
+
 // tally counts what happened. It must have been much.
 type tally struct{ terms, left, resigned, revoked, errors atomic.Int64 }
 
 // TestSoak runs elections in which candidates resign, leave and stand again, and lose their sessions to an operator,
 // and follows what the process holds. The first fifth is not counted: pools and caches fill up.
 func TestSoak(t *testing.T) {
-	store, err := stores.Named(env("STORE", "etcd"))
+	asked, err := stores.Asked(env("STORE", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +45,12 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("MINUTES: %v", err)
 	}
-	length := time.Duration(minutes * float64(time.Minute))
+	for _, store := range asked {
+		t.Run(store.Name, func(t *testing.T) { soak(t, store, time.Duration(minutes*float64(time.Minute))) })
+	}
+}
+
+func soak(t *testing.T, store stores.Store, length time.Duration) {
 	cluster := store.Start(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -60,6 +68,9 @@ func TestSoak(t *testing.T) {
 	cancel()
 	candidates.Wait()
 
+	if len(samples) < fewest {
+		t.Fatalf("void: %d samples, want at least %d", len(samples), fewest)
+	}
 	t.Logf("heap after collection in each fifth of the run, bytes: %.0f", fifths(samples))
 	samples = samples[len(samples)/5:]
 	t.Logf("%v with %d candidates of %d elections: %d terms, %d candidates left and came back, %d resigned, %d sessions revoked, %d errors",
@@ -79,8 +90,11 @@ func TestSoak(t *testing.T) {
 			t.Errorf("%s grow: %v, allowed %v", c.name, trend, c.allowed)
 		}
 	}
-	if least := int64(length / (2 * time.Second)); sum.terms.Load() < least {
+	if least := int64(length / termTime); sum.terms.Load() < least {
 		t.Errorf("void: %d terms, want at least %d", sum.terms.Load(), least)
+	}
+	if sum.left.Load() == 0 || sum.resigned.Load() == 0 || sum.revoked.Load() == 0 {
+		t.Error("void: nobody left, nobody resigned, or no session was revoked")
 	}
 }
 
@@ -95,7 +109,7 @@ func name(k int) string { return fmt.Sprintf("soak/%d", k) }
 
 func open(t *testing.T, store stores.Store, cluster stores.Cluster) backend.Backend {
 	t.Helper()
-	b, done, err := store.Open(context.WithoutCancel(t.Context()), []string{cluster.Members()[0].Endpoint()}, store.TTL)
+	b, done, err := store.Open(context.WithoutCancel(t.Context()), stores.Straight(cluster.Known(0, 1)), store.TTL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +136,7 @@ func stand(ctx context.Context, b backend.Backend, ttl time.Duration, key string
 				continue
 			}
 			sum.terms.Add(1)
-			rest(ev.Context(), 100*time.Millisecond+rand.N(ttl))
+			rest(ev.Context(), 100*time.Millisecond+rand.N(termTime))
 			if rand.IntN(2) == 0 {
 				sum.left.Add(1)
 				break

@@ -29,13 +29,14 @@ func etcdStore() Store {
 		// An election of the cluster's leader, two if votes split; then leases start over, with an election
 		// timeout (1 s) on top.
 		Recovery: 2*2*time.Second + ttl + 2*time.Second,
+		WentBack: tookBack,
 		Open:     openEtcd,
 		Start:    startEtcd,
 	}
 }
 
-func openEtcd(ctx context.Context, addrs []string, ttl time.Duration) (backend.Backend, func(), error) {
-	client, err := etcdClient(ctx, addrs)
+func openEtcd(ctx context.Context, ways []Way, ttl time.Duration) (backend.Backend, func(), error) {
+	client, err := etcdClient(ctx, addrs(ways))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,6 +78,8 @@ func startEtcd(t testing.TB, members int) Cluster {
 }
 
 func (c *etcdCluster) Members() []faults.Server { return c.members }
+
+func (c *etcdCluster) Known(i, n int) []string { return around(c.members, i, n) }
 
 // ask asks one member after the other until one answers.
 func (c *etcdCluster) ask(ctx context.Context, do func(context.Context, *clientv3.Client) error) error {

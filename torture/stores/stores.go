@@ -5,6 +5,7 @@ package stores
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,48 +18,122 @@ type Store struct {
 	Name string
 	// TTL is what candidates ask for: the shortest that the store grants, or near it, so that much happens.
 	TTL time.Duration
-	// Expiry is the longest time from a leader's last sign of life to the end of its lease, in a store that is
-	// well.
+	// Expiry is the longest time from a leader's last sign of life until somebody else can have its key, in a
+	// store that is well.
 	Expiry time.Duration
 	// Recovery is the longest time that a store which was down needs, once its processes run again, until it
-	// serves and has ended the leases that nobody renews.
+	// serves, and what its leases then last longer than Expiry says, for those where they start over.
 	Recovery time.Duration
 	// Members is how many servers make its cluster.
 	Members int
-	// Open opens a session by way of addrs. The function that it returns closes what it opened.
-	Open func(ctx context.Context, addrs []string, ttl time.Duration) (b backend.Backend, done func(), err error)
+	// Forgets says that the store may lose what it acknowledged when it fails over (assumption A1). Its Cluster
+	// is then a Forgetful, which tells when that can have been.
+	Forgets bool
+	// WentBack reports whether Observe ended because the store showed an older leader after a newer one.
+	WentBack func(error) bool
+	// Open opens a session by one or more ways. The function that it returns closes what it opened.
+	Open func(ctx context.Context, ways []Way, ttl time.Duration) (b backend.Backend, done func(), err error)
 	// Start starts a cluster that ends with the test.
 	Start func(t testing.TB, members int) Cluster
+}
+
+// Way is how one client reaches one server: both are host and port, and the same where nothing stands between.
+type Way struct{ Server, Addr string }
+
+// Straight are the ways without anything between.
+func Straight(endpoints []string) []Way {
+	var ways []Way
+	for _, endpoint := range endpoints {
+		ways = append(ways, Way{endpoint, endpoint})
+	}
+	return ways
 }
 
 // Cluster is a store that runs. Its methods return errors, where those of faults.Harness fail the test, because
 // an operator may well come at a time when the store cannot be reached.
 type Cluster interface {
+	// Members are the servers that faults strike.
 	Members() []faults.Server
+	// Known lists the servers that client number i is told of: at most n members, so that it can get around one
+	// that is down but does not know all, or whatever else it needs to find them.
+	Known(i, n int) []string
 	// Records lists the candidates for key, the leader first.
 	Records(ctx context.Context, key string) ([]Record, error)
 	// Delete removes a record, Revoke ends its session, as an operator would.
 	Delete(ctx context.Context, r Record) error
 	Revoke(ctx context.Context, r Record) error
-	// MoveLeader has another member lead the cluster.
+	// MoveLeader has another member lead the cluster. It returns errors.ErrUnsupported where none can.
 	MoveLeader(ctx context.Context) error
-	// Traces lists everything in the store that candidates make, records and sessions.
+	// Traces lists everything in the store that candidates make, records and sessions, as long as it is there.
 	Traces(ctx context.Context) ([]string, error)
 }
 
+// Forgetful is a Cluster of a store that Forgets.
+type Forgetful interface {
+	// Lapses lists the failovers so far.
+	Lapses() []Lapse
+	// Split keeps from the members that do not lead what the leading one acknowledges from now on, and
+	// returns the number of that one.
+	Split(ctx context.Context) (leading int, err error)
+	// Join undoes Split.
+	Join(ctx context.Context) error
+}
+
+// Lapse is a failover that may have lost what was acknowledged between two times, in nanoseconds since 1970:
+// From is when the member that then took over is last known to have had all, Ended when the one before
+// was found to have stepped down.
+type Lapse struct{ From, Ended int64 }
+
 // Record is a candidate as it stands in the store.
 type Record struct {
-	Path    string
-	Token   uint64 // what its term has, or would have, for a fencing token
+	Path    string // "": it waits, and has nothing but its session
+	Token   uint64 // what its term has, or would have, for a fencing token; 0 where that is not known before
 	Session string
 }
 
 // Named returns the store of that name.
 func Named(name string) (Store, error) {
-	for _, s := range []Store{etcdStore()} {
+	var names []string
+	for _, s := range All() {
 		if s.Name == name {
 			return s, nil
 		}
+		names = append(names, s.Name)
 	}
-	return Store{}, fmt.Errorf("there is no store %q here", name)
+	return Store{}, fmt.Errorf("there is no store %q here, only %s", name, strings.Join(names, ", "))
+}
+
+// Asked returns the store of that name, or all if it is "".
+func Asked(name string) ([]Store, error) {
+	if name == "" {
+		return All(), nil
+	}
+	s, err := Named(name)
+	return []Store{s}, err
+}
+
+// All returns all stores.
+func All() []Store {
+	return []Store{etcdStore(), consulStore(), zookeeperStore(), redisStore(), sentinelStore()}
+}
+
+// around lists n of the members for client number i.
+func around(members []faults.Server, i, n int) []string {
+	var known []string
+	for j := range min(n, len(members)) {
+		known = append(known, members[(i+j)%len(members)].Endpoint())
+	}
+	return known
+}
+
+// tookBack is what most backends say when the store went back in time.
+func tookBack(err error) bool { return strings.Contains(err.Error(), "back in time") }
+
+// addrs are where ways begin.
+func addrs(ways []Way) []string {
+	var addrs []string
+	for _, w := range ways {
+		addrs = append(addrs, w.Addr)
+	}
+	return addrs
 }
