@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hustings-go/hustings/torture/stores"
 )
 
 // sound is what a small run without a flaw leaves: a leads, could not renew, and b leads after it.
@@ -54,11 +56,13 @@ func TestEveryCheckerSeesWhatItIsFor(t *testing.T) {
 		checker string
 		harm    func(*evidence)
 	}{
-		"nothing struck":                    {"void", func(e *evidence) { e.deeds = nil }},
-		"nobody followed":                   {"void", func(e *evidence) { delete(e.history.terms, tenure{8, "b.1"}) }},
-		"two valid terms":                   {"overlap", func(e *evidence) { of(e, 5).last = 7001 }},
-		"a dead leader's deadline":          {"overlap", func(e *evidence) { *of(e, 5) = term{token: 5, who: "a.1", start: 2000, last: 3000, until: 7001} }},
-		"a term under a later one":          {"overlap", func(e *evidence) { e.history.terms[tenure{9, "a.1"}] = &term{token: 9, who: "a.1", start: 8000, over: true, last: 8500} }},
+		"nothing struck":           {"void", func(e *evidence) { e.deeds = nil }},
+		"nobody followed":          {"void", func(e *evidence) { delete(e.history.terms, tenure{8, "b.1"}) }},
+		"two valid terms":          {"overlap", func(e *evidence) { of(e, 5).last = 7001 }},
+		"a dead leader's deadline": {"overlap", func(e *evidence) { *of(e, 5) = term{token: 5, who: "a.1", start: 2000, last: 3000, until: 7001} }},
+		"a term under a later one": {"overlap", func(e *evidence) {
+			e.history.terms[tenure{9, "a.1"}] = &term{token: 9, who: "a.1", start: 8000, over: true, last: 8500}
+		}},
 		"an end after the store's":          {"lag", func(e *evidence) { e.gone[5] = 5998 }},
 		"an old token after a new one":      {"tokens", func(e *evidence) { e.fenced.runs = append(e.fenced.runs, run{"a.1", 5, 7600, 7600}) }},
 		"a token of two":                    {"tokens", func(e *evidence) { e.plain.runs[1].token = 5 }},
@@ -123,6 +127,67 @@ func TestATermThatAnOperatorEndedIsNotBlamed(t *testing.T) {
 	e.deposed[5] = true
 	if v := e.check(); len(v) != 0 {
 		t.Errorf("%q", v)
+	}
+}
+
+// What a store that forgets can have forgotten is told, and not blamed; and nothing else.
+func TestOnlyALapseForgives(t *testing.T) {
+	t.Parallel()
+	overlap := func(e *evidence) { of(e, 5).last = 7500 }
+	late := func(e *evidence) { e.gone[5] = 5998 }
+	shared := func(e *evidence) {
+		follow(e, 8)
+		e.fenced.runs = append(e.fenced.runs, run{"c.1", 8, 9750, 9750})
+	}
+	lower := func(e *evidence) { follow(e, 7) }
+	undone := func(e *evidence) {
+		shared(e)
+		e.fenced.value--
+		e.fenced.overwrote = map[uint64]int{8: 1}
+	}
+	another := func(e *evidence) {
+		undone(e)
+		e.fenced.overwrote = map[uint64]int{5: 1}
+	}
+	reversed := func(e *evidence) { e.back = []reversal{{at: 9900, newer: 7100, what: "token 7 after 8"}} }
+	const (
+		slack = int64(time.Second) // more than any that the checkers have
+	)
+	for name, c := range map[string]struct {
+		harm  func(*evidence)
+		lapse stores.Lapse // in nanoseconds, as sound has it
+		clean bool
+	}{
+		"an overlap":                       {overlap, stores.Lapse{From: 4000, Ended: 6000}, true},
+		"an overlap a TTL later":           {overlap, stores.Lapse{From: 4000, Ended: 5400}, false},
+		"an overlap before":                {overlap, stores.Lapse{From: 7001, Ended: 9000}, false},
+		"a late end":                       {late, stores.Lapse{From: 4000, Ended: 6000}, true},
+		"a late end before":                {late, stores.Lapse{From: 6000, Ended: 7000}, false},
+		"a token of two":                   {shared, stores.Lapse{From: 6000, Ended: 8000}, true},
+		"a token of two, long before":      {shared, stores.Lapse{From: 7000 + slack, Ended: 8000 + slack}, false},
+		"a token of two, a TTL later":      {shared, stores.Lapse{From: 1000, Ended: 4900}, false},
+		"a lower token":                    {lower, stores.Lapse{From: 6000, Ended: 8000}, true},
+		"a lower token, a TTL later":       {lower, stores.Lapse{From: 1000, Ended: 4900}, false},
+		"an update under a token of two":   {undone, stores.Lapse{From: 6000, Ended: 8000}, true},
+		"an update under a token of one":   {another, stores.Lapse{From: 6000, Ended: 8000}, false},
+		"an observer's return":             {reversed, stores.Lapse{From: 6000, Ended: 8000}, true},
+		"an observer's return, unprovoked": {reversed, stores.Lapse{From: 7100 + slack, Ended: 7200 + slack}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := sound(t)
+			c.harm(e)
+			if v := e.check(); len(v) == 0 {
+				t.Fatal("without any lapse nothing is found")
+			}
+			e.lapses = []stores.Lapse{c.lapse}
+			if v := e.check(); (len(v) == 0) != c.clean {
+				t.Errorf("violations %q, want none: %v", v, c.clean)
+			}
+			if f := e.forgot(); f.Failovers != 1 || f.Overlaps+f.Repeats+f.Reversals+f.Lost == 0 && c.clean && !strings.HasPrefix(name, "a late") {
+				t.Errorf("it is not told: %+v", f)
+			}
+		})
 	}
 }
 

@@ -17,8 +17,8 @@ type evidence struct {
 	timing   timing
 	history  *history
 	deeds    []*deed
-	deposed  map[uint64]bool  // tokens that an operator took away, or tried to
-	lapses   []stores.Lapse   // when the store may have forgotten what it had acknowledged
+	deposed  map[uint64]bool // tokens that an operator took away, or tried to
+	lapses   []stores.Lapse  // when the store may have forgotten what it had acknowledged
 	fenced   counter
 	plain    counter
 	gone     map[uint64]int64 // when the store was seen not to show a token as leading any more

@@ -3,6 +3,8 @@
 package servers_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -58,4 +60,27 @@ func TestRedisSentinelFailsOverAndLosesWhatWasNotReplicated(t *testing.T) {
 	if got := after.Cli("mget", "kept", "lost"); strings.ReplaceAll(got, "\n", ",") != "x," {
 		t.Errorf("after the failover the values are %q", got)
 	}
+}
+
+func TestRedisUnderSentinelComesBackAsWhatItWas(t *testing.T) {
+	s := servers.StartRedisSentinel(t)
+	first := s.Primary()
+	first.Kill()
+	s.AwaitFailover(first)
+	second := s.Primary()
+	second.Cli("set", "color", "red")
+	second.Kill()
+	second.Start() // before the sentinels find it missing
+	second.WaitReady()
+	if role := second.Cli("role"); !strings.HasPrefix(role, "master") {
+		t.Errorf("the primary came back as %q", role)
+	}
+	first.Start()
+	first.WaitReady()
+	servers.Await(t, "the first primary to follow the second", func(context.Context) error {
+		if got := first.Cli("get", "color"); got != "red" {
+			return fmt.Errorf("it has %q", got)
+		}
+		return nil
+	})
 }

@@ -87,7 +87,7 @@ type tally struct {
 	rounds, calls, failed, terms, expired, longest int
 
 	slowest time.Duration
-	results                               map[porcupine.CheckResult]int
+	results map[porcupine.CheckResult]int
 }
 
 // workload is the sessions and what is between them and the store.

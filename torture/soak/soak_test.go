@@ -78,14 +78,20 @@ func soak(t *testing.T, store stores.Store, length time.Duration) {
 	for _, c := range []struct {
 		name    string
 		allowed float64 // rise over the whole run, whatever its length
+		least   time.Duration
 		of      func(sample) float64
 	}{
-		{"heap after collection, bytes", 1 << 20, func(s sample) float64 { return s.heap }},
-		{"goroutines", 5, func(s sample) float64 { return s.goroutines }},
-		{"file descriptors", 2, func(s sample) float64 { return s.fds }},
+		// A session that was lost stays on the heap until the last who stood on it stands anew, and the client that
+		// comes with one of ZooKeeper's has 3 MB of buffers. In a short run that looks like a slope.
+		{"heap after collection, bytes", 1 << 20, 2 * time.Minute, func(s sample) float64 { return s.heap }},
+		{"goroutines", 5, 0, func(s sample) float64 { return s.goroutines }},
+		{"file descriptors", 2, 0, func(s sample) float64 { return s.fds }},
 	} {
 		trend := trendOf(samples, c.of)
 		t.Logf("%s: %v (%d samples)", c.name, trend, len(samples))
+		if c.least > length {
+			continue
+		}
 		if trend.grows(c.allowed) {
 			t.Errorf("%s grow: %v, allowed %v", c.name, trend, c.allowed)
 		}
