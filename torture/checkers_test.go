@@ -158,20 +158,20 @@ func TestOnlyALapseForgives(t *testing.T) {
 		lapse stores.Lapse // in nanoseconds, as sound has it
 		clean bool
 	}{
-		"an overlap":                       {overlap, stores.Lapse{From: 4000, Ended: 6000}, true},
-		"an overlap a TTL later":           {overlap, stores.Lapse{From: 4000, Ended: 5400}, false},
-		"an overlap before":                {overlap, stores.Lapse{From: 7001, Ended: 9000}, false},
-		"a late end":                       {late, stores.Lapse{From: 4000, Ended: 6000}, true},
-		"a late end before":                {late, stores.Lapse{From: 6000, Ended: 7000}, false},
-		"a token of two":                   {shared, stores.Lapse{From: 6000, Ended: 8000}, true},
-		"a token of two, long before":      {shared, stores.Lapse{From: 7000 + slack, Ended: 8000 + slack}, false},
-		"a token of two, a TTL later":      {shared, stores.Lapse{From: 1000, Ended: 4900}, false},
-		"a lower token":                    {lower, stores.Lapse{From: 6000, Ended: 8000}, true},
-		"a lower token, a TTL later":       {lower, stores.Lapse{From: 1000, Ended: 4900}, false},
-		"an update under a token of two":   {undone, stores.Lapse{From: 6000, Ended: 8000}, true},
-		"an update under a token of one":   {another, stores.Lapse{From: 6000, Ended: 8000}, false},
-		"an observer's return":             {reversed, stores.Lapse{From: 6000, Ended: 8000}, true},
-		"an observer's return, unprovoked": {reversed, stores.Lapse{From: 7100 + slack, Ended: 7200 + slack}, false},
+		"an overlap":                       {overlap, stores.Lapse{From: 4000, Again: 4000, Ended: 6000}, true},
+		"an overlap a TTL later":           {overlap, stores.Lapse{From: 4000, Again: 4000, Ended: 5400}, false},
+		"an overlap before":                {overlap, stores.Lapse{From: 7001, Again: 7001, Ended: 9000}, false},
+		"a late end":                       {late, stores.Lapse{From: 4000, Again: 4000, Ended: 6000}, true},
+		"a late end before":                {late, stores.Lapse{From: 6000, Again: 6000, Ended: 7000}, false},
+		"a token of two":                   {shared, stores.Lapse{From: 6000, Again: 6000, Ended: 8000}, true},
+		"a token of two, long before":      {shared, stores.Lapse{From: 7000 + slack, Again: 7000 + slack, Ended: 8000 + slack}, false},
+		"a token of two, a TTL later":      {shared, stores.Lapse{From: 1000, Again: 1000, Ended: 4900}, false},
+		"a lower token":                    {lower, stores.Lapse{From: 6000, Again: 6000, Ended: 8000}, true},
+		"a lower token, a TTL later":       {lower, stores.Lapse{From: 1000, Again: 1000, Ended: 4900}, false},
+		"an update under a token of two":   {undone, stores.Lapse{From: 6000, Again: 6000, Ended: 8000}, true},
+		"an update under a token of one":   {another, stores.Lapse{From: 6000, Again: 6000, Ended: 8000}, false},
+		"an observer's return":             {reversed, stores.Lapse{From: 6000, Again: 6000, Ended: 8000}, true},
+		"an observer's return, unprovoked": {reversed, stores.Lapse{From: 7100 + slack, Again: 7100 + slack, Ended: 7200 + slack}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -116,11 +116,11 @@ func (e *evidence) ousted(t *term) bool {
 }
 
 // forgiven reports whether the store may have forgotten old, or that it had renewed it, before next won. It covers
-// no more than package rediskv says that a failover can lose: exclusion until a TTL after the primary stepped down.
+// no more than package rediskv says that a failover can lose: exclusion, until a TTL after the old primary last
+// answered as one.
 func (e *evidence) forgiven(old, next *term) bool {
 	return slices.ContainsFunc(e.lapses, func(l stores.Lapse) bool {
-		end := l.Ended + int64(e.timing.ttl)
-		return old.start < end && old.end() < end && next.start > l.From
+		return next.start > l.From && old.end() >= l.Again && old.end() < l.Ended+int64(e.timing.ttl)
 	})
 }
 
@@ -167,7 +167,7 @@ func (e *evidence) late() (v []string) {
 func (e *evidence) lost(given int64) bool {
 	const slack = 200 * time.Millisecond // what was on its way to the replica when that was last seen to follow
 	return slices.ContainsFunc(e.lapses, func(l stores.Lapse) bool {
-		return given > l.From-int64(slack) && given < l.Ended+int64(e.timing.ttl)
+		return given > l.Again-int64(slack) && given < l.Ended+int64(e.timing.ttl)
 	})
 }
 

@@ -201,18 +201,13 @@ func (n *nemesis) hitLinks(s strike) *deed {
 			link.Refuse()
 		}
 	}
-	n.later(d, s.lasts, func() {
-		for _, link := range c.links {
-			link.Heal()
-		}
-		c.severed = false
-	})
+	n.later(d, s.lasts, c.heal)
 	return d
 }
 
-// failOver has the store fail over and lose something: for a moment, what its leading member acknowledges reaches
-// no other, and half of the time a new term is among it; then that member dies, or hangs, for long enough that another
-// takes over.
+// failOver has the store fail over and lose something: for a moment, what its leading member acknowledges reaches no
+// other, and half of the time a new term is among it. Then that member dies, or hangs, for long enough that another
+// takes over; or it lives on, in one part of the network with the leader, and the other takes over in the other part.
 func (n *nemesis) failOver(s strike) *deed {
 	n.Helper()
 	cluster, ok := n.cluster.(stores.Forgetful)
@@ -231,14 +226,52 @@ func (n *nemesis) failOver(s strike) *deed {
 		n.join(cluster)
 		return nil
 	}
-	if leader != nil && !leader.dead && s.pick&1 == 0 {
+	how, lasts := s.pick%3, s.lasts+2*n.timing.ttl
+	if how == 0 {
+		n.partition(d, leading, leader, lasts)
+	}
+	if leader != nil && !leader.dead && s.pick%2 == 0 {
 		n.signal(leader, askResign)
 	}
 	n.pass(s.delay)
-	lasts := s.lasts + 2*n.timing.ttl
-	n.takeDown(d, leading, s.pick&2 == 0, lasts)
+	if how == 0 {
+		ctx, cancel := context.WithTimeout(n.Context(), 2*time.Second)
+		defer cancel()
+		if err := n.cluster.MoveLeader(ctx); err != nil {
+			n.Logf("the store was not failed over: %v", err)
+		}
+	} else {
+		n.takeDown(d, leading, how == 1, lasts)
+	}
 	n.later(d, lasts, func() { n.join(cluster) })
 	return d
+}
+
+// partition leaves the leader and every second candidate with the leading member alone, and the others with all else.
+func (n *nemesis) partition(d *deed, leading int, leader *candidate, lasts time.Duration) {
+	n.Helper()
+	first := max(0, slices.Index(n.cast, leader))
+	for i, c := range n.cast {
+		if c.severed {
+			continue
+		}
+		with := (i-first)%2 == 0
+		for server, link := range c.links { // the members come first
+			if with != (server == leading) {
+				link.Cut()
+			}
+		}
+		c.severed = true
+		n.later(d, lasts, c.heal)
+	}
+}
+
+// heal mends all that is wrong with the candidate's links.
+func (c *candidate) heal() {
+	for _, link := range c.links {
+		link.Heal()
+	}
+	c.severed = false
 }
 
 // join undoes a split, once all members are there to hear of it.

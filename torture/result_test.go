@@ -50,7 +50,7 @@ type result struct {
 // forgot is what came of a store's forgetting, and is no violation, because the README says so.
 type forgot struct {
 	Failovers int
-	Longest   time.Duration // from when the replica was last seen to follow to when the old primary had stepped down
+	Longest   time.Duration // from when the replica was last seen to follow to when the old primary last answered as one
 	Overlaps  int           // of valid terms
 	Overlap   time.Duration // the longest
 	Repeats   int           // terms whose token was not greater than an earlier one's
@@ -59,8 +59,11 @@ type forgot struct {
 }
 
 func (e *evidence) forgot() *forgot {
-	f := &forgot{Failovers: len(e.lapses), Repeats: len(e.repeats()), Reversals: len(e.back)}
+	f := &forgot{Repeats: len(e.repeats()), Reversals: len(e.back)}
 	for _, l := range e.lapses {
+		if l.Again == l.From {
+			f.Failovers++
+		}
 		f.Longest = max(f.Longest, time.Duration(l.Ended-l.From))
 	}
 	for _, s := range e.spans() {
@@ -141,7 +144,7 @@ func (r result) table() string {
 	row("longest dual work without", "%v; %v by one whom an operator had deposed", r.DualWork.Round(time.Millisecond), r.DualDeposed.Round(time.Millisecond))
 	row("first write after healing", "%v, %d healings", r.Liveness.short(), r.Liveness.N)
 	if f := r.Forgot; f != nil {
-		row("failovers of the store", "%d, the longest from the last sign of replication to stepping down %v", f.Failovers, tidy(f.Longest))
+		row("failovers of the store", "%d, the longest from the last sign of replication to the old primary's last word as one %v", f.Failovers, tidy(f.Longest))
 		row("  two valid terms", "%d times, at most for %v", f.Overlaps, tidy(f.Overlap))
 		row("  tokens that did not grow", "%d; %d updates lost under one that two had; %d times an observer was told", f.Repeats, f.Lost, f.Reversals)
 	}

@@ -114,6 +114,7 @@ func (n *nemesis) gather(healings []healing) *evidence {
 	n.Helper()
 	n.watch.stop() // on some stores it has sessions
 	quiet := n.quiet()
+	n.within(n.timing.bound(), "all candidates to stand", n.standing)
 	disorder := n.leave()
 	traces := n.traces()
 	if !quiet {

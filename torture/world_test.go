@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func (w *world) enter(i int, dir string) {
 	env := []string{
 		envStore + "=" + w.store.Name, envWays + "=" + strings.Join(ways, ","), envName + "=" + c.name,
 		envRegister + "=" + w.register.url, envLog + "=" + c.log,
+		"GORACE=atexit_sleep_ms=0", // or a leader would leave its process a second before that is seen to have ended
 	}
 	if i%2 == 1 {
 		env = append(env, envClings+"=1")
@@ -132,18 +134,20 @@ func (w *world) leads() (*candidate, *term) {
 	return nil, nil
 }
 
-// ready waits until all candidates stand for election.
+// ready waits until all candidates stand for election, and one has written.
 func (w *world) ready() {
 	w.Helper()
 	w.within(w.timing.bound(), "candidates to stand and one to lead", func() bool {
-		w.listen()
-		for _, c := range w.cast {
-			if !w.history.started[c.who()] {
-				return false
-			}
-		}
-		return w.register.wrote(time.Time{})
+		return w.standing() && w.register.wrote(time.Time{})
 	})
+}
+
+// standing reports whether all candidates' processes have begun to listen to signals, those that were started
+// again just now too.
+func (w *world) standing() bool {
+	w.Helper()
+	w.listen()
+	return !slices.ContainsFunc(w.cast, func(c *candidate) bool { return !w.history.started[c.who()] })
 }
 
 // within waits until cond holds, and reports whether it did in time.

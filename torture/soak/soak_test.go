@@ -157,6 +157,7 @@ func stand(ctx context.Context, b backend.Backend, ttl time.Duration, key string
 func watch(t *testing.T, cluster stores.Cluster, length time.Duration, sum *tally) (samples []sample) {
 	t.Helper()
 	const number = 240 // at most; each costs two collections
+	samples = make([]sample, 0, number+1) // or it would grow in what it measures
 	every := max(length/number, 100*time.Millisecond)
 	tick := time.NewTicker(every)
 	defer tick.Stop()

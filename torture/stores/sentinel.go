@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,14 +23,15 @@ import (
 // sentinelStore is Redis with a replica, which three sentinels make the primary when that is down: an asynchronous
 // failover, that may lose the last writes.
 func sentinelStore() Store {
+	const ttl = 2 * redisTTL // longer than a failover takes, or what that loses would have ended anyway
 	return Store{
 		Name:    "redis-sentinel",
-		TTL:     redisTTL,
-		Expiry:  redisTTL + 100*time.Millisecond,
+		TTL:     ttl,
+		Expiry:  ttl + 100*time.Millisecond,
 		Members: 2,
 		// The sentinels take a second to find that the primary is down, vote, and do not try again within 10 s if
 		// that came to nothing; and who has seen more than the store knows stands back for a TTL.
-		Recovery: 15*time.Second + redisTTL,
+		Recovery: 15*time.Second + ttl,
 		Forgets:  true,
 		WentBack: redisWentBack,
 		Open:     openSentinel,
@@ -119,9 +121,14 @@ type failovers struct {
 	mu      sync.Mutex
 	primary int
 	synced  int64 // when the replica was last seen to follow the primary
-	open    bool  // the last lapse has not ended
+	open    bool  // a failover has begun, and the old primary may still answer as one
+	stale   bool  // the old primary has died, and does not know yet that it is none
 	lapses  []Lapse
 }
+
+// unheard is for how long a server has not answered when it is taken to have stood still: longer than a request that
+// hung, and the pause until the next.
+const unheard = time.Second
 
 // follow asks a server for its role, again and again.
 func (f *failovers) follow(ctx context.Context, node int, client *redis.Client) {
@@ -129,11 +136,14 @@ func (f *failovers) follow(ctx context.Context, node int, client *redis.Client) 
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		asked := time.Now()
-		bounded, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		bounded, cancel := context.WithTimeout(ctx, unheard/2)
 		role, err := client.Do(bounded, "role").Slice()
 		cancel()
-		if err == nil && len(role) > 0 {
-			f.note(node, role[0] == "master", len(role) > 3 && role[3] == "connected", asked, time.Now())
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			f.died(node)
+		case err == nil && len(role) > 0:
+			f.note(node, role[0] == "master", len(role) > 3 && role[3] == "connected", asked.UnixNano(), time.Now().UnixNano())
 		}
 		select {
 		case <-tick.C:
@@ -143,28 +153,42 @@ func (f *failovers) follow(ctx context.Context, node int, client *redis.Client) 
 }
 
 // note takes a server's word for what it was some time between two.
-func (f *failovers) note(node int, primary, connected bool, from, to time.Time) {
+func (f *failovers) note(node int, primary, connected bool, from, to int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	last := len(f.lapses) - 1
 	switch {
 	case node == f.primary && !primary && f.open: // the failover was undone before the old primary knew of it
-		f.primary = 1 - node
-		f.end(to)
-	case node != f.primary && !primary && f.open: // the old primary has stepped down
-		f.end(to)
-	case node != f.primary && primary && !f.open:
-		f.primary = node
-		f.open = true
-		f.lapses = append(f.lapses, Lapse{From: f.synced})
-	}
-	if node != f.primary && connected && !f.open {
-		f.synced = from.UnixNano()
+		f.primary, f.open = 1-node, false
+		f.lapses[last].Ended = to
+	case node == f.primary:
+	case primary && f.open: // it goes on, or again
+		if to-f.lapses[last].Ended > int64(unheard) {
+			f.lapses = append(f.lapses, Lapse{From: f.lapses[last].From, Again: from - int64(unheard)})
+			last++
+		}
+		f.lapses[last].Ended = to
+	case primary && !f.stale:
+		f.primary, f.open = node, true
+		f.lapses = append(f.lapses, Lapse{From: f.synced, Again: f.synced, Ended: to})
+	case !primary:
+		if f.open && to-f.lapses[last].Ended < int64(unheard) {
+			f.lapses[last].Ended = to
+		}
+		f.open, f.stale = false, false
+		if connected {
+			f.synced = from
+		}
 	}
 }
 
-func (f *failovers) end(at time.Time) {
-	f.open = false
-	f.lapses[len(f.lapses)-1].Ended = at.UnixNano()
+// died notes that a server is gone. When it is back, the sentinels send nobody to it before it has followed.
+func (f *failovers) died(node int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if node != f.primary && f.open {
+		f.open, f.stale = false, true
+	}
 }
 
 func (f *failovers) leading() int {
@@ -173,13 +197,9 @@ func (f *failovers) leading() int {
 	return f.primary
 }
 
-// Lapses returns the failovers so far. One that has not ended goes on until now.
+// Lapses returns what there was so far.
 func (f *failovers) Lapses() []Lapse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lapses := slices.Clone(f.lapses)
-	if f.open {
-		lapses[len(lapses)-1].Ended = time.Now().UnixNano()
-	}
-	return lapses
+	return slices.Clone(f.lapses)
 }

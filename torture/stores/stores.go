@@ -55,7 +55,7 @@ type Cluster interface {
 	// Members are the servers that faults strike.
 	Members() []faults.Server
 	// Known lists the servers that client number i is told of: at most n members, so that it can get around one
-	// that is down but does not know all, or whatever else it needs to find them.
+	// that is down but does not know all; or all members, and then whatever tells which of them leads.
 	Known(i, n int) []string
 	// Records lists the candidates for key, the leader first.
 	Records(ctx context.Context, key string) ([]Record, error)
@@ -70,7 +70,7 @@ type Cluster interface {
 
 // Forgetful is a Cluster of a store that Forgets.
 type Forgetful interface {
-	// Lapses lists the failovers so far.
+	// Lapses lists what the failovers so far may have lost.
 	Lapses() []Lapse
 	// Split keeps from the members that do not lead what the leading one acknowledges from now on, and
 	// returns the number of that one.
@@ -79,10 +79,10 @@ type Forgetful interface {
 	Join(ctx context.Context) error
 }
 
-// Lapse is a failover that may have lost what was acknowledged between two times, in nanoseconds since 1970:
-// From is when the member that then took over is last known to have had all, Ended when the one before
-// was found to have stepped down.
-type Lapse struct{ From, Ended int64 }
+// Lapse is part of a failover that may have lost what was acknowledged. Times are in nanoseconds since 1970. From is
+// when the member that took over is last known to have had all; between Again and Ended the member before may have gone
+// on as if it led. That is more than one lapse where it stood still meanwhile. In the first, Again is From.
+type Lapse struct{ From, Again, Ended int64 }
 
 // Record is a candidate as it stands in the store.
 type Record struct {
