@@ -117,10 +117,11 @@ func (e *evidence) ousted(t *term) bool {
 
 // forgiven reports whether the store may have forgotten old, or that it had renewed it, before next won. It covers
 // no more than package rediskv says that a failover can lose: exclusion, until a TTL after the old primary last
-// answered as one.
+// answered as one. It may also have been next that the old primary gave the key to.
 func (e *evidence) forgiven(old, next *term) bool {
 	return slices.ContainsFunc(e.lapses, func(l stores.Lapse) bool {
-		return next.start > l.From && old.end() >= l.Again && old.end() < l.Ended+int64(e.timing.ttl)
+		within := func(at int64) bool { return at >= l.Again && at < l.Ended+int64(e.timing.ttl) }
+		return next.start > l.From && (within(old.end()) || within(next.start))
 	})
 }
 
@@ -189,7 +190,7 @@ func (e *evidence) repeats() (pairs [][2]*term) {
 // tokens: they grow from term to term, at the resource that checks them they never go back, and nobody shares one.
 func (e *evidence) tokens() (v []string) {
 	for _, pair := range e.repeats() {
-		if !e.lost(pair[0].start) {
+		if !e.lost(pair[0].start) && !e.lost(pair[1].start) {
 			v = append(v, fmt.Sprintf("%v came after %v", pair[1], pair[0]))
 		}
 	}
@@ -210,15 +211,16 @@ func (e *evidence) tokens() (v []string) {
 	return v
 }
 
-// twice reports whether a token may have been given out twice, because the store forgot the first time.
+// twice reports whether a token may have been given out twice, because the store forgot one of the times.
 func (e *evidence) twice(token uint64) bool {
-	var given []*term
-	for _, t := range e.history.sorted() {
+	given, lost := 0, false
+	for _, t := range e.history.terms {
 		if t.token == token {
-			given = append(given, t)
+			given++
+			lost = lost || e.lost(t.start)
 		}
 	}
-	return len(given) > 1 && e.lost(given[0].start)
+	return given > 1 && lost
 }
 
 // lost is how many accepted increments are not in the value.

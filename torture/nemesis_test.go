@@ -227,6 +227,7 @@ func (n *nemesis) failOver(s strike) *deed {
 		return nil
 	}
 	how, lasts := s.pick%3, s.lasts+2*n.timing.ttl
+	n.down[leading] = true // no other fault of a member, until they are joined
 	if how == 0 {
 		n.partition(d, leading, leader, lasts)
 	}
@@ -243,7 +244,10 @@ func (n *nemesis) failOver(s strike) *deed {
 	} else {
 		n.takeDown(d, leading, how == 1, lasts)
 	}
-	n.later(d, lasts, func() { n.join(cluster) })
+	n.later(d, lasts, func() {
+		n.join(cluster)
+		n.down[leading] = false
+	})
 	return d
 }
 
@@ -366,13 +370,12 @@ func (n *nemesis) later(d *deed, lasts time.Duration, mend func()) {
 	}})
 }
 
-// quiet waits until the store has forgotten the dead: until it holds no more than a record and a session for each
-// candidate.
+// quiet waits until the store has forgotten the dead: until it holds no more than those who stand leave in it.
 func (n *nemesis) quiet() bool {
 	n.Helper()
 	return n.within(n.timing.bound(), "the sessions of the dead to end", func() bool {
 		traces, err := n.look()
-		return err == nil && len(traces) <= 2*len(n.cast)
+		return err == nil && len(traces) <= n.store.Standing(len(n.cast))
 	})
 }
 

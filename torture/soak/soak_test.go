@@ -156,18 +156,20 @@ func stand(ctx context.Context, b backend.Backend, ttl time.Duration, key string
 // watch takes samples for as long as the run lasts, and now and then revokes a session.
 func watch(t *testing.T, cluster stores.Cluster, length time.Duration, sum *tally) (samples []sample) {
 	t.Helper()
-	const number = 240 // at most; each costs two collections
+	const number = 240                    // at most; each costs two collections
 	samples = make([]sample, 0, number+1) // or it would grow in what it measures
 	every := max(length/number, 100*time.Millisecond)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	began := time.Now()
+	revoked := began
 	for n := 0; time.Since(began) < length; n++ {
 		<-tick.C
 		samples = append(samples, take(time.Since(began)))
-		if n%10 != 9 {
+		if time.Since(revoked) < max(length/24, 3*time.Second) {
 			continue
 		}
+		revoked = time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		records, err := cluster.Records(ctx, name(n%keys))
 		if err == nil && len(records) > 0 && cluster.Revoke(ctx, records[rand.IntN(len(records))]) == nil {

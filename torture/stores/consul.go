@@ -34,6 +34,7 @@ func consulStore() Store {
 		// TTLs that Expiry has already.
 		Recovery: 10 * time.Second,
 		WentBack: tookBack,
+		Standing: func(n int) int { return n + 2 }, // a session each, and the leader's two entries
 		Open:     openConsul,
 		Start:    startConsul,
 	}

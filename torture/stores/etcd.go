@@ -30,6 +30,7 @@ func etcdStore() Store {
 		// timeout (1 s) on top.
 		Recovery: 2*2*time.Second + ttl + 2*time.Second,
 		WentBack: tookBack,
+		Standing: func(n int) int { return 2 * n }, // a record and a lease each
 		Open:     openEtcd,
 		Start:    startEtcd,
 	}

@@ -33,10 +33,14 @@ func redisStore() Store {
 		Members:  1,
 		Recovery: 2 * time.Second, // to read the file
 		WentBack: redisWentBack,
+		Standing: redisStanding,
 		Open:     openRedis,
 		Start:    startRedis,
 	}
 }
+
+// redisStanding is a connection for events each, and the leader's lease.
+func redisStanding(n int) int { return n + 1 }
 
 func redisWentBack(err error) bool { return errors.Is(err, rediskv.ErrDataLost) }
 

@@ -34,6 +34,7 @@ func sentinelStore() Store {
 		Recovery: 15*time.Second + ttl,
 		Forgets:  true,
 		WentBack: redisWentBack,
+		Standing: redisStanding,
 		Open:     openSentinel,
 		Start:    startSentinel,
 	}
@@ -120,6 +121,8 @@ func (c *sentinelCluster) Join(ctx context.Context) error {
 type failovers struct {
 	mu      sync.Mutex
 	primary int
+	since   int64 // when it was seen to have taken over
+	led     int64 // when it was last seen to lead
 	synced  int64 // when the replica was last seen to follow the primary
 	open    bool  // a failover has begun, and the old primary may still answer as one
 	stale   bool  // the old primary has died, and does not know yet that it is none
@@ -158,10 +161,12 @@ func (f *failovers) note(node int, primary, connected bool, from, to int64) {
 	defer f.mu.Unlock()
 	last := len(f.lapses) - 1
 	switch {
-	case node == f.primary && !primary && f.open: // the failover was undone before the old primary knew of it
-		f.primary, f.open = 1-node, false
-		f.lapses[last].Ended = to
-	case node == f.primary:
+	case node == f.primary && primary:
+		f.led = to
+	case node == f.primary: // the other one leads again, which has never followed this one
+		f.lapses = append(f.lapses, Lapse{From: f.synced, Again: f.since, Ended: f.led + int64(unheard)})
+		f.primary, f.since, f.led = 1-node, f.synced, to
+		f.open, f.stale = false, false
 	case primary && f.open: // it goes on, or again
 		if to-f.lapses[last].Ended > int64(unheard) {
 			f.lapses = append(f.lapses, Lapse{From: f.lapses[last].From, Again: from - int64(unheard)})
@@ -169,7 +174,7 @@ func (f *failovers) note(node int, primary, connected bool, from, to int64) {
 		}
 		f.lapses[last].Ended = to
 	case primary && !f.stale:
-		f.primary, f.open = node, true
+		f.primary, f.since, f.led, f.open = node, to, to, true
 		f.lapses = append(f.lapses, Lapse{From: f.synced, Again: f.synced, Ended: to})
 	case !primary:
 		if f.open && to-f.lapses[last].Ended < int64(unheard) {

@@ -31,6 +31,8 @@ type Store struct {
 	Forgets bool
 	// WentBack reports whether Observe ended because the store showed an older leader after a newer one.
 	WentBack func(error) bool
+	// Standing is how many traces n candidates leave in the store while one of them leads and the others wait.
+	Standing func(n int) int
 	// Open opens a session by one or more ways. The function that it returns closes what it opened.
 	Open func(ctx context.Context, ways []Way, ttl time.Duration) (b backend.Backend, done func(), err error)
 	// Start starts a cluster that ends with the test.
