@@ -196,6 +196,19 @@ func TestOnlyALapseForgives(t *testing.T) {
 	}
 }
 
+// Whose session an operator revoked while it was winning is not known by its token; only who won just then is spared.
+func TestARevocationOfNobodysTokenSparesWhoWonJustThen(t *testing.T) {
+	t.Parallel()
+	for at, clean := range map[int64]bool{2100: true, 2000 + int64(time.Second): false} {
+		e := sound(t)
+		of(e, 5).last = 7500
+		e.deeds = append(e.deeds, &deed{Kind: revokeIt, At: at, Until: at + 100, Blind: true})
+		if v := e.check(); (len(v) == 0) != clean {
+			t.Errorf("revoked at %d: %q", at, v)
+		}
+	}
+}
+
 func TestDualWorkAndFailovers(t *testing.T) {
 	t.Parallel()
 	e := sound(t)
