@@ -73,7 +73,8 @@ type Lease interface {
 	Grant() Grant
 
 	// Renew extends the lease and proves that the record is still this term's own: a session that is
-	// alive is not enough. ErrLost says that it is not; any other error proves nothing either way.
+	// alive is not enough. It never ends the lease sooner than an earlier Grant said, also when its answer is
+	// lost. ErrLost says that it is not; any other error proves nothing either way.
 	Renew(ctx context.Context) (Grant, error)
 
 	// Wait blocks until the store says that the key is lost (ErrLost), until the Backend is closed

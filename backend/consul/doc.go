@@ -83,6 +83,10 @@
 // brings back the keys and sessions of then, which expire; leaders and candidates notice with their next renewal;
 // tokens go on growing if it is the same cluster, and may repeat if it is a new one.
 //
+// A session is bound to the node of its agent. Consul's autopilot deregisters servers that have failed, and with them ends the
+// sessions that were made through them, before their TTL: let candidates talk to agents of their own, or set
+// autopilot's cleanup_dead_servers to false.
+//
 // # Connections
 //
 // A leader that waits to be told of a loss, and whoever waits or observes, each hold one connection to the agent
