@@ -14,7 +14,7 @@ const (
 	reachTimeout = 3 * time.Second
 	// verdictTimeout is how long a server may take to refuse the client's certificate. In TLS 1.3 it does so after the
 	// handshake has succeeded on the client's side.
-	verdictTimeout = 200 * time.Millisecond
+	verdictTimeout = time.Second
 )
 
 // Reach connects to one of u's servers, and hangs up. With TLS it also finds out whether the two trust each other's
