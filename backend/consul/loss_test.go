@@ -312,3 +312,19 @@ func TestTermThatIsNotRenewedEndsOnASharedSession(t *testing.T) {
 		}
 	}
 }
+
+// Wait and another call may find the loss at the same moment, and both give up what is left of the term.
+func TestTwoCallsFindTheLossAtOnce(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long), consul.WithLockDelay(0))
+	for i := range 40 {
+		key := fmt.Sprintf("twice/%d", i)
+		l := trial.Win(t, b, key, "leader")
+		waits := trial.Beside(t, trial.Within(t), l.Wait)
+		remove(t, operator, key) // the sibling is left
+		trial.MustBe(t, "Proclaim", l.Proclaim(trial.Within(t), []byte("new")), backend.ErrLost)
+		trial.MustBe(t, "Wait", trial.Receive(t, "Wait", waits), backend.ErrLost)
+	}
+}

@@ -225,7 +225,12 @@ func (b *Backend) remove(ctx context.Context, c *candidacy) error {
 			return b.removed(c, err)
 		}
 	}
-	return b.removed(c, b.clear(ctx, c))
+	err := b.clear(ctx, c)
+	if errors.Is(err, errChanged) {
+		// Most likely by another call of this term, which found it over at the same moment.
+		err = b.clear(ctx, c)
+	}
+	return b.removed(c, err)
 }
 
 // removed notes that c holds nothing, if err is nil. Only a write that was answered cannot arrive later
