@@ -76,7 +76,7 @@ func TestBadInputIsRefusedWithTheNumbers(t *testing.T) {
 }
 
 func TestNilArguments(t *testing.T) {
-	e := newElection(t, newStore(t), "a")
+	e := newElection(t, newStore(t), "a", nil)
 	var none context.Context
 	if err := e.Run(none, func(context.Context, *Term) error { return nil }); err == nil || !strings.Contains(err.Error(), "context is nil") {
 		t.Errorf("Run with a nil context: %v", err)

@@ -10,7 +10,7 @@ import (
 )
 
 // Option changes a default of New or Observe. All options are checked together, before anything is
-// asked of the store.
+// asked of the store; a nil Option is none.
 type Option func(*options)
 
 type options struct {
@@ -54,7 +54,9 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l 
 func newOptions(opts []Option) options {
 	o := options{logger: slog.Default(), now: backend.Now}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	return o
 }
