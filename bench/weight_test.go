@@ -20,12 +20,18 @@ import (
 // wait: goroutines, the bytes that live on the heap after a collection, stacks, and sockets. Both sides follow who leads and
 // notice a loss, where they can, and each has the goroutine of the code that leads or waits.
 func measureWeight(t *testing.T, r *run) {
+	ourWeight := make(map[string][2]weight) // that on etcd is wanted twice
 	for _, m := range r.matches() {
-		for _, n := range pick(r, []int{20}, []int{1000, 10000}) {
-			ours, theirs := weigh(t, r, m.ours, n), weigh(t, r, m.theirs[0], n)
+		for _, size := range sizes(r, m.store) {
+			n := size.n
+			name := fmt.Sprint(m.ours.id(), n, size.how)
+			if _, known := ourWeight[name]; !known {
+				ourWeight[name] = weigh(t, r, m.ours, size)
+			}
+			ours, theirs := ourWeight[name], weigh(t, r, m.theirs[0], size)
 			for i, doing := range []string{"leading", "waiting"} {
 				o, th := ours[i], theirs[i]
-				line := row{Measure: "weight", Case: fmt.Sprintf("%d %s", n, doing), Store: m.store, Peer: m.theirs[0].name}
+				line := row{Measure: "weight", Case: fmt.Sprintf("%d %s%s", n, doing, size.how), Store: m.store, Peer: m.theirs[0].name}
 				line.Note = strings.Join(compact(o.trouble, prefixed("theirs ", th.trouble), onEtcd(m)), "; ")
 				for _, part := range []struct {
 					unit   string
@@ -53,6 +59,32 @@ func measureWeight(t *testing.T, r *run) {
 	}
 }
 
+// size is how many elections are weighed.
+type size struct {
+	n     int
+	how   string
+	start func(t testing.TB) *store // a server for it alone, if it needs one
+}
+
+// sizes are those that a store is asked for. Consul serves a client 200 connections by default, and elections there wait in
+// queries that hold one each: so it is asked for as many as it lets in, and for many with that limit lifted.
+func sizes(r *run, name string) []size {
+	if name != "Consul" {
+		return pick(r, []size{{n: 20}}, []size{{n: 1000}, {n: 10000}})
+	}
+	consul := func(limits map[string]any) func(t testing.TB) *store {
+		return func(t testing.TB) *store {
+			server := servers.StartConsul(t, servers.ConsulSettings(map[string]any{"limits": limits}))
+			return &store{name: name, place: place{Addr: server.Endpoint()}}
+		}
+	}
+	lifted := consul(map[string]any{"http_max_conns_per_client": 0})
+	return pick(r, []size{{20, "", lifted}}, []size{
+		{1000, ", its limit of connections lifted", lifted},
+		{1000, ", its limit of connections as it is", consul(map[string]any{})},
+	})
+}
+
 // weight is what one of many elections weighs; sockets are of all together.
 type weight struct {
 	goroutines, heap, stacks, sockets float64
@@ -69,10 +101,12 @@ func (w weight) figures(part func(weight) float64) figures {
 }
 
 // weigh returns the weight of n elections that lead, and of n that wait for them.
-func weigh(t *testing.T, r *run, s system, n int) (weights [2]weight) {
-	st := r.store(s.store)
-	if s.store == "Consul" { // with the number of connections that it allows a client by default
-		st = &store{name: s.store, place: place{Addr: servers.StartConsul(t, servers.ConsulSettings(map[string]any{"limits": map[string]any{}})).Endpoint()}}
+func weigh(t *testing.T, r *run, s system, size size) (weights [2]weight) {
+	n, st := size.n, (*store)(nil)
+	if size.start != nil {
+		st = size.start(t)
+	} else {
+		st = r.store(s.store)
 	}
 	p := st.at("", time.Minute)
 	p.Shared, p.Observing = true, true
