@@ -14,7 +14,7 @@ import (
 // crowd is many candidacies at once, of one system.
 type crowd struct {
 	t     testing.TB
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // it is what ends them
 	stop  context.CancelFunc
 	leave chan struct{} // one element has one leader give up
 	left  sync.WaitGroup

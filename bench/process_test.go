@@ -20,7 +20,7 @@ func measureProcess(t *testing.T, r *run) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close() //nolint:errcheck // memory
+	defer store.Close()
 	e := mustElect(t, store, "bench/process")
 	long := pick(r, 20*time.Millisecond, 2*time.Second)
 	add := func(what, unit, target string, met func(figures) bool, values figures) {
