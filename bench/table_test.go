@@ -113,13 +113,13 @@ func (r row) side(f figures) string {
 	if len(f) == 0 {
 		return "–"
 	}
-	text := number(f.median()) + " " + r.Unit
+	text := strings.TrimSpace(number(f.median()) + " " + r.Unit)
 	if r.Spread && len(f) > 1 {
 		text += fmt.Sprintf(", p99 %s", number(f.quantile(0.99)))
 	} else if len(f) > 1 {
 		text += fmt.Sprintf(" (%s to %s)", number(slices.Min(f)), number(slices.Max(f)))
 	}
-	return strings.TrimSpace(text)
+	return text
 }
 
 func (r row) ratios() string {
