@@ -170,7 +170,7 @@ func nativeKube() system {
 		if !roots.AppendCertsFromPEM(p.CA) {
 			return nil, errors.New("no certificate")
 		}
-		w := newWire(p.calls, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+		w := newWire(p, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 		config := &rest.Config{Host: "https://" + p.Addr, BearerToken: p.Token, Transport: w, QPS: -1} // its own limit is 5 a second
 		client, err := coordination.NewForConfig(config)
 		if err != nil {

@@ -65,14 +65,14 @@ func openBackend(store string, p place) (b backend.Backend, closeClient func(), 
 func etcdClient(p place) (*clientv3.Client, error) {
 	config := clientv3.Config{Endpoints: []string{p.Addr}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
 	if p.calls != nil {
-		config.DialOptions = append(config.DialOptions, grpc.WithStatsHandler(messages{p.calls}))
+		config.DialOptions = append(config.DialOptions, grpc.WithStatsHandler(messages{p.calls, p.NoUpkeep}))
 	}
 	return clientv3.New(config)
 }
 
 // consulClient returns a client and what ends it: without, queries go on for minutes.
 func consulClient(p place) (client *api.Client, cut func(), err error) {
-	w := newWire(p.calls, nil)
+	w := newWire(p, nil)
 	config := api.DefaultConfig()
 	config.Address = p.Addr
 	config.HttpClient = w.client()

@@ -30,6 +30,8 @@ type place struct {
 	Shared bool
 	// Observing has all candidates follow who leads, too, where the system can.
 	Observing bool
+	// NoUpkeep leaves out of calls what keeps sessions alive, on etcd and Consul.
+	NoUpkeep bool
 
 	calls *atomic.Int64 // of those that are counted at the client: see store.requests
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -15,35 +16,48 @@ import (
 
 // messages counts what a gRPC client sends, on streams too. (The server's own grpc_server_msg_received_total counts the end
 // of a stream as one more.)
-type messages struct{ calls *atomic.Int64 }
+type messages struct {
+	calls    *atomic.Int64
+	noUpkeep bool
+}
 
-func (m messages) HandleRPC(_ context.Context, s stats.RPCStats) {
-	if _, sent := s.(*stats.OutPayload); sent {
+type upkeepKey struct{}
+
+func (m messages) HandleRPC(ctx context.Context, s stats.RPCStats) {
+	if _, sent := s.(*stats.OutPayload); sent && (!m.noUpkeep || ctx.Value(upkeepKey{}) == nil) {
 		m.calls.Add(1)
 	}
 }
 
-func (messages) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (messages) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
+	if strings.HasSuffix(info.FullMethodName, "/LeaseKeepAlive") {
+		return context.WithValue(ctx, upkeepKey{}, true)
+	}
+	return ctx
+}
+
 func (messages) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (messages) HandleConn(context.Context, stats.ConnStats)                       {}
 
 // wire is how one HTTP client reaches its server: it counts requests, and can be cut, because some peers have queries
 // that nothing else ends.
 type wire struct {
-	base  *http.Transport
-	calls *atomic.Int64
+	base     *http.Transport
+	calls    *atomic.Int64
+	noUpkeep bool
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	isCut bool
 }
 
-// newWire counts into calls, unless that is nil.
-func newWire(calls *atomic.Int64, config *tls.Config) *wire {
+// newWire makes one for a session at p.
+func newWire(p place, config *tls.Config) *wire {
+	calls := p.calls
 	if calls == nil {
 		calls = new(atomic.Int64)
 	}
-	w := &wire{calls: calls, conns: make(map[net.Conn]struct{})}
+	w := &wire{calls: calls, noUpkeep: p.NoUpkeep, conns: make(map[net.Conn]struct{})}
 	w.base = &http.Transport{
 		DialContext: w.dial, TLSClientConfig: config, ForceAttemptHTTP2: config != nil,
 		MaxIdleConnsPerHost: 1 << 16, // an election that ends shall not cost the next one a connection
@@ -54,7 +68,9 @@ func newWire(calls *atomic.Int64, config *tls.Config) *wire {
 func (w *wire) client() *http.Client { return &http.Client{Transport: w} }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	w.calls.Add(1)
+	if !w.noUpkeep || !strings.HasPrefix(r.URL.Path, "/v1/session/renew/") {
+		w.calls.Add(1)
+	}
 	return w.base.RoundTrip(r)
 }
 
