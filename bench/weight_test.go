@@ -136,6 +136,9 @@ func weigh(t *testing.T, r *run, s system, size size) (weights [2]weight) {
 		}
 		weights[i] = scales().since(before, max(1, reached))
 		keepProfiles(t, fmt.Sprintf("weight-%s-%d-%s", s.slug(), n, []string{"leading", "waiting"}[i]))
+		if lost := c.began.Load() - int64(reached); lost > 0 {
+			weights[i].trouble = fmt.Sprintf("%d were lost or changed hands meanwhile", lost)
+		}
 		if i == 0 && reached < n {
 			weights[i].trouble = fmt.Sprintf("stopped at %d of %d", reached, n)
 			if why := c.complaint(); why != "" {
