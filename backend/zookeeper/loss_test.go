@@ -119,7 +119,7 @@ func TestAClientDoesNotOutliveItsSession(t *testing.T) {
 	tap := &wiretap{}
 	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(shortTTL))
 	l := win(t, b, "outlived", "value")
-	if err := revoke(t.Context(), server.Endpoint(), operator, queued(t, operator, "outlived", 1)[0]); err != nil {
+	if err := revoke(t.Context(), server, operator, queued(t, operator, "outlived", 1)[0]); err != nil {
 		t.Fatal(err)
 	}
 	servers.Await(t, "the loss", func(ctx context.Context) error {
@@ -144,7 +144,7 @@ func TestASessionThatIsLostIsFollowedByAnother(t *testing.T) {
 	guard := win(t, open(t, []string{server.Endpoint()}), "waited/for", "guard")
 	waiting := campaign(t, t.Context(), b, "waited/for", "value")
 	queued(t, operator, "waited/for", 2)
-	if err := revoke(t.Context(), server.Endpoint(), operator, queued(t, operator, "held", 1)[0]); err != nil {
+	if err := revoke(t.Context(), server, operator, queued(t, operator, "held", 1)[0]); err != nil {
 		t.Fatal(err)
 	}
 	trial.MustPass(t, "a waiting Campaign", trial.Receive(t, "the end of a candidacy", waiting).err)
