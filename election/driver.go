@@ -29,7 +29,7 @@ type driver struct {
 
 	group     errgroup.Group
 	facts     chan message
-	attention chan struct{} // of capacity 1: there are wishes, or listeners came or went
+	attention chan struct{} // of capacity 1: there are wishes or news, or listeners came or went
 	done      chan struct{} // closed when the loop has ended
 	err       error         // what it ended with; to be read after that
 
@@ -45,6 +45,7 @@ type driver struct {
 
 	mu      sync.Mutex
 	wishes  wishes
+	news    []message             // from the store's own goroutines, which wait for nobody
 	callers map[uint64]chan error // who waits for an answer; nil until somebody does
 	lastID  uint64
 }
@@ -121,12 +122,15 @@ func (d *driver) run() {
 	}
 }
 
-// attend tells the machine who listens and what was wished for.
+// attend tells the machine what the store has told, who listens and what was wished for.
 func (d *driver) attend() {
 	d.mu.Lock()
-	w := d.wishes
-	d.wishes = wishes{}
+	w, news := d.wishes, d.news
+	d.wishes, d.news = wishes{}, nil
 	d.mu.Unlock()
+	for _, m := range news {
+		d.step(m)
+	}
 	d.step(message{fact: fact{kind: factListeners, n: d.hub.listeners()}})
 	if w.resign {
 		d.step(message{fact: fact{kind: factResignAsked, err: ErrResigned}})
@@ -318,6 +322,23 @@ func (d *driver) wish(w wishes) {
 	d.wishes.leave = d.wishes.leave || w.leave
 	d.wishes.hurry = d.wishes.hurry || w.hurry
 	d.mu.Unlock()
+	d.rouse()
+}
+
+// tell takes what the store says by itself, without waiting. Of leaders that the loop has not looked at yet only the
+// last matters.
+func (d *driver) tell(m message) {
+	d.mu.Lock()
+	if n := len(d.news); n > 0 && m.kind == factObserved && d.news[n-1].kind == factObserved && d.news[n-1].seq == m.seq {
+		d.news[n-1] = m
+	} else {
+		d.news = append(d.news, m)
+	}
+	d.mu.Unlock()
+	d.rouse()
+}
+
+func (d *driver) rouse() {
 	select {
 	case d.attention <- struct{}{}:
 	default: // it will look

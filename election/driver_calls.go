@@ -8,7 +8,8 @@ import (
 	"github.com/hustings-go/hustings/retry"
 )
 
-// The calls that the driver makes to the store, each in a goroutine of its own that hands the answer to the loop.
+// The calls that the driver makes to the store, each in a goroutine of its own that hands the answer to the loop. Where
+// the store tells of loss and of leaders by itself, no goroutine waits for that.
 
 // campaign stands until the key is won or the candidacy fails.
 func (d *driver) campaign(e effect) {
@@ -69,6 +70,14 @@ func (d *driver) discard(lease backend.Lease) {
 
 // wait listens for the loss of the lease.
 func (d *driver) wait(seq uint64) {
+	if d.cancelWait != nil {
+		d.cancelWait() // it has failed
+	}
+	told := func(err error) message { return message{fact: lossOf(seq, err)} }
+	if lease, ok := d.lease.(backend.LossTeller); ok {
+		d.cancelWait = lease.TellLoss(d.base, func(err error) { d.tell(told(err)) })
+		return
+	}
 	lease := d.lease
 	ctx, cancel := context.WithCancel(d.base)
 	d.cancelWait = cancel
@@ -78,24 +87,41 @@ func (d *driver) wait(seq uint64) {
 		if ctx.Err() != nil {
 			return nil // no longer asked
 		}
-		f := fact{kind: factWaitFailed, seq: seq, err: err}
-		switch f.class = classify(f.err); f.class {
-		case classLost:
-			f.kind = factLost
-		case classClosed:
-			f.kind = factClosed
-		case classPassing, classDenied, classPermanent:
-		}
 		select {
-		case d.facts <- message{fact: f}:
+		case d.facts <- told(err):
 		case <-ctx.Done():
 		}
 		return nil
 	})
 }
 
+func lossOf(seq uint64, err error) fact {
+	f := fact{kind: factWaitFailed, seq: seq, err: err, class: classify(err)}
+	switch f.class {
+	case classLost:
+		f.kind = factLost
+	case classClosed:
+		f.kind = factClosed
+	case classPassing, classDenied, classPermanent:
+	}
+	return f
+}
+
 // observe reports who leads until it fails or is stopped.
 func (d *driver) observe(seq uint64) {
+	if d.cancelObserve != nil {
+		d.cancelObserve() // it has failed, or was stopped
+	}
+	told := func(l leader, err error) message {
+		if err != nil {
+			return message{fact: fact{kind: factObserveFailed, seq: seq, err: err}}
+		}
+		return message{fact: fact{kind: factObserved, seq: seq, leader: l}}
+	}
+	if b, ok := d.backend.(backend.LeaderTeller); ok {
+		d.cancelObserve = b.TellLeaders(d.base, d.key, func(l leader, err error) { d.tell(told(l, err)) })
+		return
+	}
 	ctx, cancel := context.WithCancel(d.base)
 	d.cancelObserve = cancel
 	d.group.Go(func() error {
@@ -107,13 +133,13 @@ func (d *driver) observe(seq uint64) {
 				break
 			}
 			select {
-			case d.facts <- message{fact: fact{kind: factObserved, seq: seq, leader: l}}:
+			case d.facts <- told(l, nil):
 			case <-ctx.Done():
 				return nil
 			}
 		}
 		select {
-		case d.facts <- message{fact: fact{kind: factObserveFailed, seq: seq, err: trouble}}:
+		case d.facts <- told(leader{}, trouble):
 		case <-ctx.Done():
 		}
 		return nil

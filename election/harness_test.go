@@ -56,6 +56,9 @@ func newPeer(t *testing.T, b *memory.Backend) *memory.Backend {
 
 func newElection(t *testing.T, b backend.Backend, value string, opts ...Option) *Election[string] {
 	t.Helper()
+	if storesTell {
+		b = telling{b}
+	}
 	e, err := New(b, testKey, value, append([]Option{quiet()}, opts...)...)
 	if err != nil {
 		t.Fatal(err)

@@ -91,6 +91,8 @@ type Features struct {
 	// WaitTellsLoss: Lease.Wait returns ErrLost when the record was removed, and does not just wait for
 	// its context.
 	WaitTellsLoss bool
+	// Tells: the sessions implement backend.LeaderTeller, and their leases backend.LossTeller.
+	Tells bool
 }
 
 // Run runs the whole suite, each case as a subtest of t.
@@ -145,9 +147,10 @@ const (
 	hasFIFO   ability = "candidates win in the order in which they came (Features.FIFO)"
 	hasExpiry ability = "a lease that is not renewed ends with its TTL (Features.Expiry)"
 	tellsLoss ability = "Wait tells of a removed record (Features.WaitTellsLoss)"
+	tells     ability = "loss and leaders are told without a goroutine that waits (Features.Tells)"
 )
 
-var abilities = [...]ability{canCount, canDepose, canKill, hasMax, hasFIFO, hasExpiry, tellsLoss}
+var abilities = [...]ability{canCount, canDepose, canKill, hasMax, hasFIFO, hasExpiry, tellsLoss, tells}
 
 func (h Harness) missing() map[ability]bool {
 	return map[ability]bool{
@@ -158,13 +161,15 @@ func (h Harness) missing() map[ability]bool {
 		hasFIFO:   !h.Features.FIFO,
 		hasExpiry: !h.Features.Expiry,
 		tellsLoss: !h.Features.WaitTellsLoss,
+		tells:     !h.Features.Tells,
 	}
 }
 
 // testCase is one promise. Its name is a sentence that must be true.
 type testCase struct {
-	name  string
-	run   func(k *kit)
-	needs []ability
-	alone bool // not beside other cases, even if those are parallel
+	name    string
+	run     func(k *kit)
+	needs   []ability
+	alone   bool // not beside other cases, even if those are parallel
+	telling bool // run again on what the store tells by itself
 }

@@ -12,7 +12,7 @@ import (
 
 // broken are backends with one fault each, and the cases that must catch it.
 func broken() []subject {
-	return slices.Concat(brokenSessions(), brokenLeases(), brokenViews())
+	return slices.Concat(brokenSessions(), brokenLeases(), brokenViews(), brokenTellers())
 }
 
 // alone gives a session a store of its own.

@@ -17,6 +17,7 @@ type kit struct {
 	h      Harness
 	key    string
 	killed map[backend.Backend]bool
+	told   bool // what Observe and Wait would be asked for is told
 }
 
 func newKit(t *testing.T, h Harness, key string) *kit {
@@ -49,7 +50,14 @@ func (k *kit) openTTL(ttl time.Duration) backend.Backend {
 			k.Errorf("Close at the end of the case: %v", err)
 		}
 	})
-	return b
+	if !k.told {
+		return b
+	}
+	teller, ok := b.(backend.LeaderTeller)
+	if !ok {
+		k.Fatalf("the harness declares that the store tells, and a session, a %T, is no backend.LeaderTeller", b)
+	}
+	return asked{teller, k}
 }
 
 // closing closes a session beside the case, so that a Close that hangs is told and not endured.

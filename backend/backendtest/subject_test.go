@@ -38,16 +38,20 @@ func (s subject) harness() backendtest.Harness {
 				t.Fatal(err)
 			}
 			if s.wrap == nil {
-				return b
+				return telling{b}
 			}
-			return s.wrap(b)
+			wrapped := s.wrap(b)
+			if _, tells := wrapped.(backend.LeaderTeller); tells {
+				return wrapped
+			}
+			return telling{wrapped}
 		},
 		MinTTL:   2 * time.Second,
 		MaxValue: memory.MaxValueLen,
 		Calls:    func() int64 { return store.Calls() },
 		Depose:   func(_ testing.TB, key string) { store.Depose(key) },
 		Kill:     func(_ testing.TB, b backend.Backend) { b.(interface{ Cut() }).Cut() },
-		Features: backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true},
+		Features: backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true, Tells: true},
 	}
 	if s.change != nil {
 		s.change(&h, func() *memory.Backend { return store })
