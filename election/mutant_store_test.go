@@ -126,7 +126,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "each reads alone", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "maxReads = 100", new: "maxReads = 2",
+		old: "maxReads = 100", new: "maxReads = 1",
 	},
 	{
 		name: "more reads at once than a server takes", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",

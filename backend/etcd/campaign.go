@@ -205,15 +205,15 @@ func (b *Backend) refused(s *session, err error) bool {
 // proves nothing about it.
 func (w *waiter) look(ctx context.Context) (place, error) {
 	b, c := w.b, w.c
-	for limit := int64(nestedAllowance); ; limit = 0 {
-		answer, at, err := b.ask(ctx, c.record(), ahead(c.key, c.rev, limit))
+	for limit := int64(1 + nestedAllowance); ; limit = 0 {
+		answer, at, err := b.ask(ctx, upTo(c.key, c.rev, limit))
 		if err != nil {
 			return place{}, err
 		}
-		if !c.stands(answer[0]) {
+		if !c.isAmong(answer[0].Kvs) {
 			return place{}, w.vanished()
 		}
-		if p := w.place(answer[1], at); p.first || p.ahead != "" {
+		if p := w.place(answer[0], at); p.first || p.ahead != "" {
 			return p, nil
 		}
 	}

@@ -37,10 +37,10 @@ func isCandidate(key, path string) bool {
 // without a bound, so the number is about speed alone.
 const nestedAllowance = 16
 
-// ahead asks for the candidates of key that stand before create revision rev, the nearest first, at most
-// limit records (0: all). Only the keys are fetched.
-func ahead(key string, rev, limit int64) clientv3.Op {
-	return clientv3.OpGet(prefix(key), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithMaxCreateRev(rev-1),
+// upTo asks for the candidate of key that was created at revision rev and those that stand before it, in this
+// order, the nearest first, at most limit records (0: all). Only the keys are fetched.
+func upTo(key string, rev, limit int64) clientv3.Op {
+	return clientv3.OpGet(prefix(key), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithMaxCreateRev(rev),
 		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(limit))
 }
 

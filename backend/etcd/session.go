@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
@@ -50,8 +52,12 @@ type candidacy struct {
 // record asks for the record of c, and stands reports whether the answer is what c wrote.
 func (c *candidacy) record() clientv3.Op { return clientv3.OpGet(c.path, clientv3.WithKeysOnly()) }
 
-func (c *candidacy) stands(found *etcdRange) bool {
-	return len(found.Kvs) == 1 && found.Kvs[0].CreateRevision == c.rev
+func (c *candidacy) stands(found *etcdRange) bool { return c.isAmong(found.Kvs) }
+
+func (c *candidacy) isAmong(records []*mvccpb.KeyValue) bool {
+	return slices.ContainsFunc(records, func(kv *mvccpb.KeyValue) bool {
+		return kv.CreateRevision == c.rev && string(kv.Key) == c.path
+	})
 }
 
 func over(now backend.Instant, g backend.Grant) bool { return now.Since(g.Sent) >= g.TTL }
