@@ -52,6 +52,7 @@ const (
 	etcdRecords = "TestConformance/(Close|nested)|TestGrants|LosesItsRecord|IsNotInherited|LeftoverIsGivenUp|WentBack|TestNested|TestClose"
 	etcdSharing = "TestRenewals|TestLone|TestQuestion|TestReadThat|TestCancelledRead|TestServerTakes|TestOneRecord|ComeAndGo"
 	etcdLooks   = "TestSilent|TestLooks"
+	etcdStream  = "TestStream|TestThousands|TestWatchThat|TestServerThat|TestToken|TestNamespace|TestConformance/told"
 )
 
 // Bugs of the etcd backend, for its tests with the real server.
@@ -150,6 +151,47 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "an observer takes silence for sameness", dir: "backend/etcd", run: etcdLooks, file: "backend/etcd/observe.go",
-		old: "if kv.GetModRevision() != o.leader.GetModRevision() || kv == nil && answer[0].More {", new: "if kv == nil && answer[0].More {",
+		old: "if kv.GetModRevision() != o.leader.mod || kv == nil && answer[0].More {", new: "if kv == nil && answer[0].More {",
+	},
+	{
+		name: "a stream goes on one revision too late", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "Kv.ModRevision + 1\n", new: "Kv.ModRevision + 2\n",
+	},
+	{
+		name: "a stream begins again where it began", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "w.next = resp.Events[n-1].Kv.ModRevision + 1", new: "_ = n",
+	},
+	{
+		name: "the answer to one watch is taken for another's", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "l, w := s.line, s.asked[0]\n\ts.asked = s.asked[1:]",
+		new: "last := len(s.asked) - 1\n\tl, w := s.line, s.asked[last]\n\ts.asked = s.asked[:last]",
+	},
+	{
+		name: "a stream that is gone is kept from those who rely on it", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "} else {\n\t\t\tl.end(w, err)", new: "} else {\n\t\t\tdelete(l.all, w)",
+	},
+	{
+		name: "a watch that is never answered is waited for", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "len(s.asked) == 1 {\n\t\t\ts.overdue.Reset(ws.bound)", new: "len(s.asked) == 1 {\n\t\t\ts.overdue.Stop()",
+	},
+	{
+		name: "whoever numbers watches itself is taken for etcd", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "s.swift = resp.WatchId == w.wanted", new: "s.swift = true",
+	},
+	{
+		name: "a token is kept for as long as the stream", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "case resp.Canceled && l.ws.stale(", new: "case resp.Canceled && !on && l.ws.stale(",
+	},
+	{
+		name: "the stream outlives its last watch", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
+		old: "\t\tl.cancel()\n\t\t<-l.done\n", new: "",
+	},
+	{
+		name: "stop does not wait for what is being told", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/vigil.go",
+		old: "v.errand.Stop()", new: "v.errand.Retire()",
+	},
+	{
+		name: "a namespace is stepped out of", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/apart.go",
+		old: "return reflect.TypeOf(ws.client.Watcher) != ownWatcher ||", new: "return reflect.TypeOf(ws.client.Watcher) == nil ||",
 	},
 }

@@ -15,24 +15,26 @@ import (
 const maxRequest = 5 * time.Second
 
 var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Lease   = (*Lease)(nil)
+	_ backend.LeaderTeller = (*Backend)(nil)
+	_ backend.LossTeller   = (*Lease)(nil)
 )
 
 // Backend is one session with an etcd cluster: one lease, on which any number of elections stand. Its
 // methods are safe for concurrent use.
 type Backend struct {
-	client *clientv3.Client
-	ttl    time.Duration
-	name   string
-	bound  time.Duration // of each single request
-	born   time.Time     // what untilLook counts from
+	client  *clientv3.Client
+	ttl     time.Duration
+	name    string
+	bound   time.Duration // of each single request
+	born    time.Time     // what untilLook counts from
+	watches *watches
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
 	mu       sync.Mutex
 	closed   bool
 	calls    map[*call]struct{}
+	vigils   map[*vigil]*session   // of each leader the session, of each observer nil
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 	current  *session              // the one that new candidacies join, or nil
 	opening  *flight.Slot          // the request that makes the next one
@@ -54,10 +56,10 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		client:   client,
 		ttl:      DefaultTTL,
 		calls:    make(map[*call]struct{}),
+		vigils:   make(map[*vigil]*session),
 		standing: make(map[string]*candidacy),
 		sessions: make(map[*session]struct{}),
 		rounds:   rounds{limit: maxReads},
-		born:     time.Now(),
 	}
 	for _, opt := range opts {
 		if opt.apply != nil {
@@ -68,7 +70,9 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)
+	b.born = time.Now()
 	b.opening = flight.New(b.open, 0)
+	b.watches = &watches{client: client, bound: b.bound}
 	return b, nil
 }
 
@@ -88,6 +92,9 @@ func (b *Backend) Close() error {
 	for c := range b.calls {
 		c.cancel(backend.ErrClosed)
 		waiting = append(waiting, c)
+	}
+	for v := range b.vigils {
+		v.halt(backend.ErrClosed)
 	}
 	b.mu.Unlock()
 	if again {

@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 		Calls:     calls.all.Load,
 		IdleCalls: 4, // three keep-alives and one look at the queue
 		Parallel:  true,
-		Features:  backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true},
+		Features:  backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true, Tells: true},
 		Open: func(t testing.TB, ttl time.Duration) backend.Backend {
 			client := connect(t, []string{server.Endpoint()}, calls.count)
 			b, err := etcd.New(client, etcd.WithTTL(ttl))

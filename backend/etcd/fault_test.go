@@ -215,7 +215,14 @@ func TestServerRestarts(t *testing.T) {
 	b := open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(long))
 	l := win(t, a, "restart", "a")
 	waits := make(chan error, 1)
-	go func() { waits <- l.Wait(t.Context()) }()
+	go func() {
+		err := l.Wait(t.Context())
+		for n := 0; !errors.Is(err, backend.ErrLost) && n < 3; n++ { // the store could not be listened to for a while
+			mustPass(t, "Wait", err)
+			err = l.Wait(t.Context())
+		}
+		waits <- err
+	}()
 	waiting := candidate(t, t.Context(), b, "restart", "b")
 	counter.watched(t, 2)
 	server.Kill()

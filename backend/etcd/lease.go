@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/hustings-go/hustings/backend"
@@ -124,55 +123,57 @@ func (l *Lease) ended(ctx context.Context) {
 // Wait watches the record, which goes with the session's lease when that expires, and makes no other
 // requests. It reads the record before and after, so that ErrLost is never a stale watch's word.
 func (l *Lease) Wait(ctx context.Context) error {
-	return l.b.wrap("wait", l.c.key, l.wait(ctx))
-}
-
-func (l *Lease) wait(ctx context.Context) error {
-	ctx, leave, err := l.b.enter(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	for {
-		at, err := l.prove(ctx)
-		if ctx.Err() != nil {
-			return ended(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if err := l.watch(ctx, at); err != nil {
-			return err
-		}
-	}
-}
-
-// watch returns nil when the record should be read again.
-func (l *Lease) watch(ctx context.Context, at int64) error {
-	own, stop, err := l.b.watch(ctx, l.c.path, clientv3.WithRev(at+1))
-	if err != nil {
-		return err
-	}
+	told := make(chan error, 1)
+	stop := l.TellLoss(ctx, func(err error) { told <- err })
 	defer stop()
-	for {
-		select {
-		case resp, ok := <-own:
-			if again, err := watched(ctx, resp, ok); again || err != nil {
-				return err
-			}
-			if deleted(resp) {
-				return nil
-			}
-		case <-l.c.session.lost:
-			if _, err := l.prove(ctx); err != nil {
-				return err
-			}
-			return errSessionLost
-		case <-ctx.Done():
-			return ended(ctx)
-		}
+	select {
+	case err := <-told:
+		return err
+	case <-ctx.Done():
+		return l.b.wrap("wait", l.c.key, ctx.Err())
 	}
 }
+
+// TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while it reads the record.
+func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
+	o := &lookout{l: l, tell: tell}
+	stop, err := l.b.keep(ctx, l.c.session, &o.vigil, o)
+	if err != nil {
+		o.end(err)
+		return func() {}
+	}
+	return stop
+}
+
+// lookout waits for the loss of one term.
+type lookout struct {
+	vigil
+	l    *Lease
+	tell func(error)
+}
+
+// turn reads the record if there is reason to.
+func (o *lookout) turn(ctx context.Context, n news) error {
+	l := o.l
+	l.b.mu.Lock()
+	dead := l.c.session.over
+	l.b.mu.Unlock()
+	if !n.anew && !dead && len(n.events) == 0 {
+		return nil
+	}
+	at, err := l.prove(ctx)
+	switch {
+	case err != nil:
+		return err
+	case dead:
+		return errSessionLost
+	case n.anew:
+		o.watch(l.c.path, "", true, at+1)
+	}
+	return nil
+}
+
+func (o *lookout) end(err error) { o.tell(o.l.b.wrap("wait", o.l.c.key, err)) }
 
 // Proclaim writes value to the record, on the condition that it is still this term's own. It makes one
 // bounded request; after an error the value may or may not have been written, and it may be tried again.

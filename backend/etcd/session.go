@@ -240,6 +240,11 @@ func (b *Backend) bury(s *session) {
 	}
 	s.over = true
 	close(s.lost)
+	for v, of := range b.vigils {
+		if of == s {
+			v.call()
+		}
+	}
 	clear(s.leftovers)
 	delete(b.sessions, s)
 	if b.current == s {

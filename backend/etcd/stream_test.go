@@ -1,0 +1,425 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/namespace"
+	"google.golang.org/grpc"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/etcd"
+	"github.com/hustings-go/hustings/internal/servers"
+)
+
+// wire counts a client's watch streams, and lets a test touch what goes over them.
+type wire struct {
+	streams   atomic.Int64
+	asked     atomic.Int64 // watches that were asked for, less those that were answered
+	most      atomic.Int64 // of these at a time
+	deaf      atomic.Bool  // the answer to the next watch does not come, nor does anything after it on that stream
+	anonymous bool         // ids that are asked for do not reach the server, which makes up its own
+	ruined    atomic.Int64 // so many watches to come are asked for as etcd does not take them
+}
+
+func (w *wire) tap(config *clientv3.Config) {
+	config.DialOptions = append(config.DialOptions, grpc.WithChainStreamInterceptor(
+		func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			stream, err := streamer(ctx, desc, cc, method, opts...)
+			if err != nil || method != "/etcdserverpb.Watch/Watch" {
+				return stream, err
+			}
+			w.streams.Add(1)
+			return &tapped{stream, w}, nil
+		}))
+}
+
+type tapped struct {
+	grpc.ClientStream
+	wire *wire
+}
+
+func (s *tapped) SendMsg(m any) error {
+	if create := m.(*etcdserverpb.WatchRequest).GetCreateRequest(); create != nil {
+		n := s.wire.asked.Add(1)
+		s.wire.most.Store(max(s.wire.most.Load(), n)) // one stream at a time, and one sender
+		if s.wire.ruined.Add(-1) >= 0 {
+			create.StartRevision = -1
+		}
+		if s.wire.anonymous {
+			create.WatchId = 0
+		}
+	}
+	return s.ClientStream.SendMsg(m)
+}
+
+func (s *tapped) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err != nil || !m.(*etcdserverpb.WatchResponse).Created {
+		return err
+	}
+	s.wire.asked.Add(-1)
+	if s.wire.deaf.CompareAndSwap(true, false) {
+		<-s.Context().Done()
+		return s.Context().Err()
+	}
+	return nil
+}
+
+// ear keeps what is told.
+type ear[T any] struct{ all chan T }
+
+func newEar[T any]() ear[T] { return ear[T]{make(chan T, 1024)} }
+
+// observe has b tell who leads key until the test ends: values, or errors.
+func observe(t testing.TB, b *etcd.Backend, key string) (heard ear[string], stop func()) {
+	t.Helper()
+	heard = newEar[string]()
+	stop = b.TellLeaders(t.Context(), key, func(l backend.Leader, err error) {
+		if err != nil {
+			heard.all <- "error: " + err.Error()
+			return
+		}
+		heard.all <- string(l.Value)
+	})
+	t.Cleanup(stop)
+	return heard, stop
+}
+
+// await has l tell of its loss until the test ends.
+func await(t testing.TB, l backend.Lease) (heard ear[error], stop func()) {
+	t.Helper()
+	heard = newEar[error]()
+	stop = l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { heard.all <- err })
+	t.Cleanup(stop)
+	return heard, stop
+}
+
+// Many elections are watched on one stream, and none of them has a goroutine that waits.
+func TestThousandsOfWatches(t *testing.T) { // not parallel: it counts goroutines
+	const n = 1000
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	w := new(wire)
+	b := open(t, connect(t, []string{server.Endpoint()}, w.tap), etcd.WithTTL(long))
+	var wins sync.WaitGroup
+	leases := make([]backend.Lease, n)
+	for i := range leases {
+		wins.Go(func() { leases[i] = win(t, b, crowdKey(i), "x") })
+	}
+	wins.Wait()
+	before := runtime.NumGoroutine()
+	losses, leaders := newEar[error](), newEar[backend.Leader]()
+	stops := make([]func(), 0, 2*n)
+	for i, l := range leases {
+		stops = append(stops, l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { losses.all <- err }))
+		stops = append(stops, b.TellLeaders(t.Context(), crowdKey(i), func(l backend.Leader, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			leaders.all <- l
+		}))
+	}
+	for range n {
+		if l := receive(t, "a leader", leaders.all); string(l.Value) != "x" {
+			t.Fatalf("%q leads", l.Value)
+		}
+	}
+	servers.Await(t, "no goroutines to wait", func(context.Context) error {
+		if got := runtime.NumGoroutine() - before; got > n/20 || w.asked.Load() > 0 {
+			return fmt.Errorf("%d elections have %d goroutines, and %d watches to come", n, got, w.asked.Load())
+		}
+		return nil
+	})
+	if got := w.streams.Load(); got != 1 {
+		t.Errorf("%d streams, want 1", got)
+	}
+	if _, err := operator.Delete(within(t), "crowd/", clientv3.WithPrefix()); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		mustBe(t, "the loss told", receive(t, "a loss", losses.all), backend.ErrLost)
+		if l := receive(t, "a vacancy", leaders.all); !l.Vacant() {
+			t.Fatalf("%q leads", l.Value)
+		}
+	}
+	for _, stop := range stops {
+		stop()
+	}
+	stacks := make([]byte, 16<<20)
+	if stacks = stacks[:runtime.Stack(stacks, true)]; strings.Contains(string(stacks), "etcd.(*line)") {
+		t.Errorf("the stream is still there, with nothing to watch:\n%s", stacks)
+	}
+}
+
+// A stream that breaks and can be opened again costs nothing: no error, and nothing that happened meanwhile is missed.
+func TestStreamResumes(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	leading := open(t, operator, etcd.WithTTL(long))
+	for i := range 3 {
+		key := fmt.Sprintf("resume/%d", i)
+		w := new(wire)
+		proxy, client := behind(t, server, w.tap)
+		b := open(t, client, etcd.WithTTL(long))
+		mine := win(t, b, key+"/mine", "x")
+		leader := win(t, leading, key, "a")
+		losses, _ := await(t, mine)
+		leaders, _ := observe(t, b, key)
+		receive(t, "the leader", leaders.all)
+		proclaim := func(next string) {
+			t.Helper()
+			if err := leader.Proclaim(within(t), []byte(next)); err != nil {
+				t.Fatal(err)
+			}
+			if told := receive(t, next, leaders.all); told != next {
+				t.Errorf("told %q, want %q", told, next)
+			}
+		}
+		proclaim("before")
+		proxy.Refuse()
+		healed := time.AfterFunc(100*time.Millisecond, proxy.Heal) // after the change, more often than not
+		proclaim("after")                                          // the very next revision after the last one that was heard of
+		healed.Stop()
+		proxy.Heal()
+		remove(t, operator, records(t, operator, key+"/mine/", 1)[0])
+		mustBe(t, "what is told", receive(t, "the loss", losses.all), backend.ErrLost)
+		if got := w.streams.Load(); got != 2 {
+			t.Errorf("%d streams, want 2", got)
+		}
+	}
+}
+
+// A stream that cannot be opened again is told of once to everybody, as something that passes.
+func TestStreamThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	const n = 20
+	server := servers.StartEtcd(t)
+	proxy, client := behind(t, server)
+	b := open(t, client, etcd.WithTTL(9*time.Second))
+	leases := make([]backend.Lease, n)
+	losses, leaders := make([]ear[error], n), make([]ear[string], n)
+	for i := range leases {
+		leases[i] = win(t, b, crowdKey(i), "x")
+		losses[i], _ = await(t, leases[i])
+		leaders[i], _ = observe(t, b, crowdKey(i))
+		receive(t, "the leader", leaders[i].all)
+	}
+	proxy.Refuse()
+	for i := range leases {
+		err := receive(t, "the trouble of a leader", losses[i].all)
+		mustPass(t, "told", err)
+		if errors.Is(err, backend.ErrLost) {
+			t.Errorf("told %v, and nobody said so", err)
+		}
+		if told := receive(t, "the trouble of an observer", leaders[i].all); !strings.HasPrefix(told, "error") {
+			t.Errorf("told %q", told)
+		}
+	}
+	began := time.Now()
+	_, stopLoss := await(t, leases[0])
+	_, stopLeaders := observe(t, b, crowdKey(0))
+	<-time.After(100 * time.Millisecond) // well within the requests' bound
+	stopLoss()
+	stopLeaders()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v to stop what cannot reach the store", took)
+	}
+	proxy.Heal()
+	insist(t, "Renew", func() error { _, err := leases[0].Renew(within(t)); return err })
+	heard, _ := observe(t, b, crowdKey(0))
+	if told := receive(t, "the leader", heard.all); told != "x" {
+		t.Errorf("told %q", told)
+	}
+	for i := range leases {
+		if len(losses[i].all)+len(leaders[i].all) > 0 {
+			t.Errorf("told more than one error, of %s", crowdKey(i))
+		}
+	}
+}
+
+// A watch that is not answered ends its stream, within the bound of a request: another one follows if the stream had worked,
+// and else an error.
+func TestWatchThatIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	w := new(wire)
+	b := open(t, connect(t, []string{server.Endpoint()}, w.tap), etcd.WithTTL(6*time.Second))
+	l := win(t, b, "hang", "x")
+	w.deaf.Store(true)
+	losses, _ := await(t, l)
+	err := receive(t, "the trouble", losses.all)
+	mustPass(t, "told", err)
+	if !strings.Contains(err.Error(), "did not answer to a watch within 2s") {
+		t.Errorf("told %v", err)
+	}
+	losses, _ = await(t, l)
+	servers.Await(t, "the watch", func(context.Context) error {
+		if w.streams.Load() < 2 || w.asked.Load() > 1 { // the first one was never answered
+			return errors.New("not there")
+		}
+		return nil
+	})
+	w.deaf.Store(true)
+	leaders, _ := observe(t, b, "hang")
+	receive(t, "the leader", leaders.all)
+	servers.Await(t, "another stream", func(context.Context) error {
+		if w.streams.Load() < 3 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	if err := l.Proclaim(within(t), []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	if told := receive(t, "the new value", leaders.all); told != "y" {
+		t.Errorf("told %q", told)
+	}
+	if len(losses.all) > 0 {
+		t.Errorf("a leader was told %v, though its watch went on", <-losses.all)
+	}
+}
+
+// A proxy of etcd's makes up ids of its own, and is asked for one watch at a time, so that it is clear which one it answers.
+func TestServerThatNumbersWatchesItself(t *testing.T) {
+	t.Parallel()
+	const n = 30
+	server := servers.StartEtcd(t)
+	w := &wire{anonymous: true}
+	b, leases, _ := crowd(t, server, n, etcd.WithTTL(long))
+	observer := open(t, connect(t, []string{server.Endpoint()}, w.tap), etcd.WithTTL(long))
+	leaders := make([]ear[string], n)
+	for i := range leases {
+		var stop func()
+		if leaders[i], stop = observe(t, observer, crowdKey(i)); i%3 == 0 {
+			stop() // others come and go meanwhile
+			leaders[i], _ = observe(t, observer, crowdKey(i))
+		}
+	}
+	for i := range leases {
+		if told := receive(t, "the leader", leaders[i].all); told != "x" {
+			t.Errorf("told %q", told)
+		}
+	}
+	for i, l := range leases {
+		if err := l.Proclaim(within(t), []byte(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		if told := receive(t, "the new value", leaders[i].all); told != fmt.Sprint(i) {
+			t.Errorf("told %q of %s", told, crowdKey(i))
+		}
+	}
+	if got := w.most.Load(); got != 1 {
+		t.Errorf("%d watches were asked for at a time, want 1", got)
+	}
+	_ = b
+}
+
+// A watch that is refused does not say which one it is. It is read and watched anew, as the reason that is given here has it.
+func TestWatchThatIsRefused(t *testing.T) {
+	t.Parallel()
+	const n = 30
+	w := new(wire)
+	server := servers.StartEtcd(t)
+	_, leases, _ := crowd(t, server, n, etcd.WithTTL(long))
+	observer := open(t, connect(t, []string{server.Endpoint()}, w.tap), etcd.WithTTL(long))
+	leaders := make([]ear[string], n)
+	for i := range leases {
+		if i == n/3 {
+			w.ruined.Store(n / 3)
+		}
+		leaders[i], _ = observe(t, observer, crowdKey(i))
+	}
+	for i, l := range leases {
+		if told := receive(t, "the leader", leaders[i].all); told != "x" {
+			t.Errorf("told %q", told)
+		}
+		if err := l.Proclaim(within(t), []byte("y")); err != nil {
+			t.Fatal(err)
+		}
+		if told := receive(t, "the new value", leaders[i].all); told != "y" {
+			t.Errorf("told %q of %s", told, crowdKey(i))
+		}
+	}
+	if got := w.streams.Load(); got != 1 || w.ruined.Load() >= 0 {
+		t.Errorf("%d streams, want 1; %d watches were not refused", got, w.ruined.Load()+1)
+	}
+}
+
+// The token that a stream was opened with expires; who watches after that does so on another stream, with another token.
+func TestTokenOfTheStreamExpires(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t, servers.EtcdArgs("--auth-token-ttl=1"))
+	server.EnableAuth("s3cret-root")
+	w := new(wire)
+	login := func(c *clientv3.Config) { c.Username, c.Password = "root", "s3cret-root" }
+	b := open(t, connect(t, []string{server.Endpoint()}, login, w.tap), etcd.WithTTL(long))
+	leader := open(t, connect(t, []string{server.Endpoint()}, login), etcd.WithTTL(long))
+	l := win(t, leader, "token", "x")
+	first, _ := observe(t, b, "token")
+	receive(t, "the leader", first.all)
+	for i := 0; w.streams.Load() < 2; i++ {
+		if i == 5 { // more than once only where the machine is slow
+			t.Fatal("the token does not expire")
+		}
+		<-time.After(3 * time.Second) // nothing is sent, which would prolong it
+		other, stop := observe(t, b, fmt.Sprintf("token/%d", i))
+		if told := receive(t, "nobody to lead", other.all); told != "" {
+			t.Fatalf("told %q", told)
+		}
+		mine := win(t, leader, fmt.Sprintf("token/%d", i), "y")
+		if told := receive(t, "the leader", other.all); told != "y" {
+			t.Fatalf("told %q", told)
+		}
+		stop()
+		_ = mine
+	}
+	insist(t, "Proclaim", func() error { return l.Proclaim(within(t), []byte("z")) })
+	if told := receive(t, "the new value", first.all); told != "z" {
+		t.Errorf("told %q", told)
+	}
+}
+
+// A client that keeps to a part of the store does so in all that is asked for it.
+func TestNamespace(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	inside := func() *etcd.Backend {
+		client := connect(t, []string{server.Endpoint()})
+		client.KV = namespace.NewKV(client.KV, "tenant/")
+		client.Watcher = namespace.NewWatcher(client.Watcher, "tenant/")
+		client.Lease = namespace.NewLease(client.Lease, "tenant/")
+		return open(t, client, etcd.WithTTL(long))
+	}
+	a, b := inside(), inside()
+	l := win(t, a, "space", "a")
+	path := records(t, operator, "tenant/space/", 1)[0]
+	leaders, stop := observe(t, b, "space")
+	losses, _ := await(t, l)
+	waiting := campaign(t, t.Context(), b, "space", "b")
+	records(t, operator, "tenant/space/", 2)
+	if told := receive(t, "the leader", leaders.all); told != "a" {
+		t.Errorf("told %q", told)
+	}
+	remove(t, operator, path)
+	mustBe(t, "told", receive(t, "the loss", losses.all), backend.ErrLost)
+	if o := receive(t, "the next win", waiting); o.err != nil {
+		t.Fatal(o.err)
+	}
+	for told := ""; told != "b"; {
+		told = receive(t, "the new leader", leaders.all)
+	}
+	stop()
+	records(t, operator, "space/", 0)
+}
