@@ -52,7 +52,7 @@ const (
 	etcdRecords = "TestConformance/(Close|nested)|TestGrants|LosesItsRecord|IsNotInherited|LeftoverIsGivenUp|WentBack|TestNested|TestClose"
 	etcdSharing = "TestRenewals|TestLone|TestQuestion|TestReadThat|TestCancelledRead|TestServerTakes|TestOneRecord|ComeAndGo"
 	etcdLooks   = "TestSilent|TestLooks"
-	etcdStream  = "TestStream|TestThousands|TestWatchThat|TestServerThat|TestToken|TestNamespace|TestConformance/told"
+	etcdStream  = "TestStream|TestThousands|TestWatchThat|TestServerThat|TestToken|TestCandidateKeeps|TestNamespace|TestConformance/told"
 )
 
 // Bugs of the etcd backend, for its tests with the real server.
@@ -193,5 +193,13 @@ var etcdMutants = []mutant{
 	{
 		name: "a namespace is stepped out of", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/apart.go",
 		old: "return reflect.TypeOf(ws.client.Watcher) != ownWatcher ||", new: "return reflect.TypeOf(ws.client.Watcher) == nil ||",
+	},
+	{
+		name: "a break of the stream costs the place in the queue", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/campaign.go",
+		old: "case err != nil && b.final(err):", new: "case err != nil:",
+	},
+	{
+		name: "a candidate whose watch broke does not watch again", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/campaign.go",
+		old: "if deaf && b.reached(s) {", new: "if deaf && p.first {",
 	},
 }

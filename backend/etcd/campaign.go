@@ -110,8 +110,8 @@ type waiter struct {
 	b *Backend
 	c *candidacy
 
-	own     clientv3.WatchChan // of the candidate's own record, from its first wait on
-	stopOwn context.CancelFunc
+	own, predecessor *watch        // the candidate's own record, from its first wait on, and the one right before it
+	news             chan struct{} // of capacity 1: one of them was deleted, or its watch has ended
 }
 
 // win writes the record and returns nil when it was seen in the store as the first of its key.
@@ -123,7 +123,8 @@ func (w *waiter) win(ctx context.Context, value []byte) error {
 	if err != nil {
 		return err
 	}
-	defer w.unwatch()
+	w.news = make(chan struct{}, 1)
+	defer w.unwatch(&w.own)
 	for !place.first {
 		if place, err = w.follow(ctx, place); err != nil {
 			return err
@@ -243,52 +244,41 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 		return w.look(ctx)
 	}
 	b, s := w.b, w.c.session
-	predecessor, stop, err := b.watch(ctx, p.ahead, clientv3.WithRev(p.at+1))
-	if err != nil {
-		return place{}, err
-	}
-	defer stop()
+	w.predecessor = b.watches.open(p.ahead, "", true, p.at+1, w.rouse)
+	defer w.unwatch(&w.predecessor)
 	if w.own == nil {
-		if w.own, w.stopOwn, err = b.watch(ctx, w.c.path, clientv3.WithRev(p.at+1)); err != nil {
-			return place{}, err
-		}
+		w.own = b.watches.open(w.c.path, "", true, p.at+1, w.rouse)
 	}
 	silence := time.NewTimer(b.untilLook())
 	defer silence.Stop()
 	pulse := b.pulse(s)
 	defer pulse.Stop()
+	deaf := false // a watch broke. The place in the queue is worth another one, once the store can be reached.
 	for {
 		select {
-		case resp, ok := <-predecessor:
-			again, err := watched(ctx, resp, ok)
-			if err != nil {
+		case <-w.news:
+			deleted, err := w.heard()
+			switch {
+			case err != nil && b.final(err):
 				return place{}, err
-			}
-			if again || deleted(resp) {
+			case deleted:
 				return w.look(ctx)
 			}
-		case resp, ok := <-w.own:
-			again, err := watched(ctx, resp, ok)
-			if err != nil {
-				return place{}, err
-			}
-			if again {
-				w.unwatch()
-			}
-			if again || deleted(resp) {
-				return w.look(ctx)
-			}
+			deaf = deaf || err != nil
 		case <-pulse.Due():
 			pulse.Send(ctx)
 		case <-pulse.Answered():
 			if err := pulse.Check(); err != nil {
 				return place{}, err
 			}
+			if deaf && b.reached(s) {
+				return w.look(ctx)
+			}
 		case <-s.lost:
 			return place{}, errSessionLost
 		case <-silence.C:
 			now, err := w.look(ctx)
-			if err != nil || now.first || now.ahead != p.ahead {
+			if err != nil || deaf || now.first || now.ahead != p.ahead {
 				return now, err
 			}
 			silence.Reset(b.untilLook())
@@ -298,10 +288,49 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 	}
 }
 
-func (w *waiter) unwatch() {
-	if w.own != nil {
-		w.stopOwn()
-		w.own, w.stopOwn = nil, nil
+func (w *waiter) rouse() {
+	select {
+	case w.news <- struct{}{}:
+	default:
+	}
+}
+
+// heard reports whether one of the records may have been deleted, or why a watch has ended.
+func (w *waiter) heard() (deleted bool, trouble error) {
+	for _, at := range []**watch{&w.predecessor, &w.own} {
+		if *at == nil {
+			continue
+		}
+		events, err := w.b.watches.take(*at)
+		if err != nil {
+			w.unwatch(at)
+		}
+		// Where revisions were compacted, a deletion is not there to be told any more.
+		compacted := errors.Is(err, rpctypes.ErrCompacted)
+		if deleted = deleted || compacted || len(events) > 0; err != nil && !compacted {
+			trouble = err
+		}
+	}
+	return deleted, trouble
+}
+
+// final reports whether a watch that ended with err is not worth another try by this candidacy.
+func (b *Backend) final(err error) bool {
+	err = b.classify(err)
+	return retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, rpctypes.ErrNoLeader)
+}
+
+// reached reports whether the session was heard of just now.
+func (b *Backend) reached(s *session) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return s.fresh(backend.Now())
+}
+
+func (w *waiter) unwatch(at **watch) {
+	if *at != nil {
+		w.b.watches.close(*at)
+		*at = nil
 	}
 }
 

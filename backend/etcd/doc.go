@@ -37,13 +37,15 @@
 //
 // # Watches
 //
-// What leaders and observers of a Backend wait for is watched on one stream of the client's connection, because the client's own Watch has a goroutine and a queue for each key: so TLS, login,
+// All that a Backend waits for, its own records, those before them and those of who it observes, is watched on one stream of
+// the client's connection, because the client's own Watch has a goroutine and a queue for each key: so TLS, login,
 // endpoints and interceptors are the client's, and its Watch is not called. Where its Watcher is not the one it was born
 // with, as with package namespace, or where it has no connection, within a server's process, that Watcher is used, at its price.
 //
 // A stream that breaks is opened again at once, and nothing is missed. If that fails within the bound of a request (a third of
 // the TTL, at most 5 s), or if it breaks again that soon, those who lead and those who observe are told, once, of an error that
-// passes. The member must know a leader; when it does not, all of them end with a passing error. A token that expires is replaced, with the
+// passes; those who wait keep their place, and watch again as soon as their session was kept alive. The member must
+// know a leader; when it does not, all of them end with a passing error. A token that expires is replaced, with the
 // stream that was opened with it.
 //
 // # Sessions

@@ -248,6 +248,41 @@ func TestStreamThatIsCutOff(t *testing.T) {
 	}
 }
 
+// The place in the queue outlasts a break that the session outlasts.
+func TestCandidateKeepsItsPlaceAsTheStreamBreaks(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	counter := countWatches()
+	proxy, client := behind(t, server, counter.count)
+	leader := win(t, open(t, operator, etcd.WithTTL(long)), "place", "a")
+	b := open(t, client, etcd.WithTTL(30*time.Second)) // requests are bounded by 5 s, and a session by 20
+	mine := win(t, b, "place/mine", "b")
+	waiting := campaign(t, t.Context(), b, "place", "b")
+	counter.watched(t, 2)
+	losses, _ := await(t, mine)
+	counter.watched(t, 1)
+	path := records(t, operator, "place/", 3)[2]
+	resp, err := operator.Get(within(t), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Refuse()
+	mustPass(t, "what is told", receive(t, "the end of the stream", losses.all))
+	proxy.Heal()
+	counter.watched(t, 2) // again, without another candidacy
+	if err := leader.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	o := receive(t, "the win", waiting)
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	if want := uint64(resp.Kvs[0].CreateRevision); o.lease.Token() != want {
+		t.Errorf("won with token %d, and queued with %d", o.lease.Token(), want)
+	}
+}
+
 // A watch that is not answered ends its stream, within the bound of a request: another one follows if the stream had worked,
 // and else an error.
 func TestWatchThatIsNotAnswered(t *testing.T) {
