@@ -154,6 +154,10 @@ var etcdMutants = []mutant{
 		old: "if kv.GetModRevision() != o.leader.mod || kv == nil && answer[0].More {", new: "if kv == nil && answer[0].More {",
 	},
 	{
+		name: "all processes look at once", dir: "backend/etcd", run: etcdLooks, file: "backend/etcd/backend.go",
+		old: "Add(-rand.N(b.ttl))", new: "Add(-0 * rand.N(b.ttl))",
+	},
+	{
 		name: "a stream goes on one revision too late", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
 		old: "Kv.ModRevision + 1\n", new: "Kv.ModRevision + 2\n",
 	},

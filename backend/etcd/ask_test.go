@@ -350,6 +350,36 @@ func TestLooksAreMadeTogether(t *testing.T) {
 	t.Errorf("%d candidates and %d observers made %d reads in a TTL", n, n, r.n.Load())
 }
 
+// Backends that are made together look at different times.
+func TestLooksOfBackendsAreSpread(t *testing.T) {
+	t.Parallel()
+	const n, ttl = 10, 3 * time.Second
+	server := servers.StartEtcd(t)
+	looked := make(chan time.Time, n)
+	backends, counts := make([]*etcd.Backend, n), make([]*reads, n)
+	for i := range n {
+		counts[i] = new(reads)
+		backends[i] = open(t, connect(t, []string{server.Endpoint()}, counts[i].intercept), etcd.WithTTL(ttl))
+	}
+	for i, b := range backends {
+		leaders, _ := observe(t, b, "spread")
+		receive(t, "the leader", leaders.all)
+		look := func(_ context.Context, send func() error) error {
+			looked <- time.Now()
+			return send()
+		}
+		counts[i].next.Store(&look)
+	}
+	first := receive(t, "a look", looked)
+	last := first
+	for range n - 1 {
+		last = receive(t, "a look", looked)
+	}
+	if spread := last.Sub(first); spread < ttl/6 {
+		t.Errorf("%d Backends looked within %v of a TTL of %v", n, spread, ttl)
+	}
+}
+
 // Whoever comes and goes at any moment, all that stay are answered.
 func TestReadersComeAndGo(t *testing.T) {
 	t.Parallel()

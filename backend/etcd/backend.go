@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ type Backend struct {
 	ttl     time.Duration
 	name    string
 	bound   time.Duration // of each single request
-	born    time.Time     // what untilLook counts from
+	born    time.Time     // what untilLook counts from: within a TTL before it was made
 	watches *watches
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
@@ -70,7 +71,7 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)
-	b.born = time.Now()
+	b.born = time.Now().Add(-rand.N(b.ttl)) // so that processes that are started together do not look together
 	b.opening = flight.New(b.open, 0)
 	b.watches = &watches{client: client, bound: b.bound}
 	return b, nil
