@@ -244,10 +244,10 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 		return w.look(ctx)
 	}
 	b, s := w.b, w.c.session
-	w.predecessor = b.watches.open(p.ahead, "", true, p.at+1, w.rouse)
+	w.predecessor = b.watches.open(p.ahead, false, p.at+1, w.rouse)
 	defer w.unwatch(&w.predecessor)
 	if w.own == nil {
-		w.own = b.watches.open(w.c.path, "", true, p.at+1, w.rouse)
+		w.own = b.watches.open(w.c.path, false, p.at+1, w.rouse)
 	}
 	silence := time.NewTimer(b.untilLook())
 	defer silence.Stop()

@@ -338,7 +338,7 @@ func TestClusterChangesItsLeader(t *testing.T) {
 	}
 }
 
-// A member that is cut off from the others must not keep a candidate or an observer in the belief that
+// A member that is cut off from the others must not keep a leader, a candidate or an observer in the belief that
 // nothing happens.
 func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
 	t.Parallel()
@@ -347,6 +347,7 @@ func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
 	alone := cluster.Member(0)
 	win(t, open(t, connect(t, cluster.Endpoints()), etcd.WithTTL(long)), "quorum", "a")
 	b := open(t, connect(t, []string{alone.Endpoint()}, counter.count), etcd.WithTTL(long))
+	losses, _ := await(t, win(t, b, "quorum/mine", "b"))
 	waiting := campaign(t, t.Context(), b, "quorum", "b")
 	observed := make(chan error, 1)
 	go func() {
@@ -356,9 +357,13 @@ func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
 			}
 		}
 	}()
-	counter.watched(t, 3)
+	counter.watched(t, 4)
 	cluster.Member(1).Kill()
 	cluster.Member(2).Kill()
+	err := receive(t, "the trouble of a leader", losses.all)
+	if mustPass(t, "told", err); errors.Is(err, backend.ErrLost) {
+		t.Errorf("told %v, and nobody said so", err)
+	}
 	mustPass(t, "Campaign", receive(t, "its end", waiting).err)
 	mustPass(t, "Observe", receive(t, "its end", observed))
 }

@@ -134,7 +134,8 @@ func (l *Lease) Wait(ctx context.Context) error {
 	}
 }
 
-// TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while it reads the record.
+// TellLoss tells what Wait returns; see [backend.LossTeller]. It does not block, and has a goroutine only while it reads the
+// record. What passes is told when the stream of watches has broken and could not be opened again at once.
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 	o := &lookout{l: l, tell: tell}
 	stop, err := l.b.keep(ctx, l.c.session, &o.vigil, o)
@@ -168,7 +169,7 @@ func (o *lookout) turn(ctx context.Context, n news) error {
 	case dead:
 		return errSessionLost
 	case n.anew:
-		o.watch(l.c.path, "", true, at+1)
+		o.watch(l.c.path, false, at+1)
 	}
 	return nil
 }

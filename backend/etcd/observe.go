@@ -44,7 +44,8 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 	}
 }
 
-// TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while it reads.
+// TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It does not block, and has a goroutine only while it
+// reads.
 func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
 	if err := backend.ValidateKey(key); err != nil {
 		tell(backend.Leader{}, err)
@@ -83,7 +84,7 @@ func (o *observer) turn(ctx context.Context, n news) error {
 		if err := o.read(ctx); err != nil {
 			return err
 		}
-		o.watch(prefix(o.key), clientv3.GetPrefixRangeEnd(prefix(o.key)), false, o.at+1)
+		o.watch(prefix(o.key), true, o.at+1)
 		o.lookLater()
 		return nil
 	}

@@ -31,11 +31,11 @@ type watches struct {
 	line   *line // what new watches join; nil while there are none
 }
 
-// watch is one key, or one range of keys, that is watched. What it heard of waits in it until it is taken.
+// watch is something that is watched. What it heard of waits in it until it is taken.
 type watch struct {
-	key, end string // end: of the range, or "" for one key
-	removals bool   // nothing else is of interest
-	call     func() // tells, without blocking, that there is something to take
+	key   string
+	below bool   // all that happens to keys that begin with key, and not the removal of one record
+	call  func() // tells, without blocking, that there is something to take
 
 	line   *line
 	apart  *apart // instead of a line
@@ -79,10 +79,10 @@ var (
 	errStaleToken  = errors.New("the watches' login is out of date")
 )
 
-// open begins to watch key, or the range from key to end, from revision next on: removals alone, or all events. It does not
+// open begins to watch from revision next on: all that happens below key, or the removal of the record key. It does not
 // block. Each open is followed by one close.
-func (ws *watches) open(key, end string, removals bool, next int64, call func()) *watch {
-	w := &watch{key: key, end: end, removals: removals, next: next, call: call}
+func (ws *watches) open(key string, below bool, next int64, call func()) *watch {
+	w := &watch{key: key, below: below, next: next, call: call}
 	if ws.foreign() {
 		ws.openApart(w)
 		return w
@@ -285,8 +285,10 @@ func (s *stream) requests() (all []*etcdserverpb.WatchRequest) {
 }
 
 func (w *watch) create() *etcdserverpb.WatchRequest {
-	req := &etcdserverpb.WatchCreateRequest{Key: []byte(w.key), RangeEnd: []byte(w.end), StartRevision: w.next, WatchId: w.wanted}
-	if w.removals {
+	req := &etcdserverpb.WatchCreateRequest{Key: []byte(w.key), StartRevision: w.next, WatchId: w.wanted}
+	if w.below {
+		req.RangeEnd = []byte(clientv3.GetPrefixRangeEnd(w.key))
+	} else {
 		req.Filters = []etcdserverpb.WatchCreateRequest_FilterType{etcdserverpb.WatchCreateRequest_NOPUT}
 	}
 	return &etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{CreateRequest: req}}
