@@ -202,8 +202,4 @@ var etcdMutants = []mutant{
 		name: "a break of the stream costs the place in the queue", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/campaign.go",
 		old: "case err != nil && b.final(err):", new: "case err != nil:",
 	},
-	{
-		name: "a candidate whose watch broke does not watch again", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/campaign.go",
-		old: "if deaf && b.reached(s) {", new: "if deaf && p.first {",
-	},
 }

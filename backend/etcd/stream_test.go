@@ -100,6 +100,7 @@ func TestStreamResumes(t *testing.T) {
 				t.Errorf("told %q, want %q", told, next)
 			}
 		}
+		proclaim("long before") // not to be told again
 		proclaim("before")
 		proxy.Refuse()
 		healed := time.AfterFunc(100*time.Millisecond, proxy.Heal) // after the change, more often than not
@@ -194,6 +195,33 @@ func TestCandidateKeepsItsPlaceAsTheStreamBreaks(t *testing.T) {
 	}
 	if want := uint64(resp.Kvs[0].CreateRevision); o.lease.Token() != want {
 		t.Errorf("won with token %d, and queued with %d", o.lease.Token(), want)
+	}
+}
+
+// Who was stopped while it read is not told what comes of it.
+func TestStreamIsLeftWhileItReads(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	b, _, r := crowd(t, server, 1, etcd.WithTTL(long))
+	asked, release := r.hold(t, true)
+	heard, stop := observe(t, b, crowdKey(0))
+	receive(t, "the read", asked)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	patient := time.NewTimer(100 * time.Millisecond)
+	select {
+	case <-stopped: // at once: then nothing may come of the read
+	case <-patient.C:
+	}
+	release()
+	receive(t, "the end of stop", stopped)
+	told := len(heard.all)
+	<-time.After(100 * time.Millisecond) // for what should not come
+	if more := len(heard.all) - told; more > 0 {
+		t.Errorf("told %q after stop", <-heard.all)
 	}
 }
 
