@@ -355,23 +355,3 @@ func (w *waiter) confirm(ctx context.Context) (backend.Grant, error) {
 		}
 	}
 }
-
-// prove writes to the store on the condition that the node of c is there, and returns what that is worth;
-// ErrLost when it is not. The write changes nothing, and wakes nobody who watches; but as every write it goes through the leader
-// of the ensemble and a majority.
-func (b *Backend) prove(ctx context.Context, c *candidacy) (backend.Grant, error) {
-	s, node := c.session, c.path
-	grant := s.promise(backend.Now())
-	_, err := ask(ctx, s, func(conn *zk.Conn) ([]zk.MultiResponse, error) {
-		return conn.Multi(&zk.CheckVersionRequest{Path: node, Version: -1})
-	})
-	switch {
-	case errors.Is(err, zk.ErrNoNode):
-		return backend.Grant{}, backend.ErrLost
-	case err != nil:
-		return backend.Grant{}, err
-	case grant.TTL < s.ttl()/MinTicks:
-		return backend.Grant{}, fmt.Errorf("%w: %v are left of %v", errWornOut, grant.TTL, s.ttl())
-	}
-	return grant, nil
-}

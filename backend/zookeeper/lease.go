@@ -28,8 +28,10 @@ func (l *Lease) Token() uint64 { return uint64(l.c.token) }
 func (l *Lease) Grant() backend.Grant { return l.won }
 
 // Renew writes to the store on the condition that the node is there. The write changes nothing, so that nobody
-// who watches the node wakes. It makes one bounded request; ErrLost is the store's own answer to it, or its
-// word that the session has expired.
+// who watches the node wakes. It is sent after Renew was called, in one transaction with those of other terms of the
+// session that renew at the same time: one bounded request, and another one if a term that was proved with it is lost.
+// The Grant counts from before the write, or from that of another term's renewal less than a fifth of the TTL before, so
+// that terms come to renew together. ErrLost is the store's own answer, or its word that the session has expired.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
 	if err != nil {
@@ -43,7 +45,7 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	if err := l.forfeit(ctx); err != nil {
 		return backend.Grant{}, err
 	}
-	grant, err := b.prove(ctx, c)
+	grant, err := b.proveAmong(ctx, c)
 	if err != nil {
 		return backend.Grant{}, l.failed(err)
 	}
@@ -52,9 +54,8 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	if c.gone {
 		return backend.Grant{}, backend.ErrLost
 	}
-	c.grant = grant
-	b.watchOver(c.session)
-	return grant, nil
+	c.grant = c.session.inStep(c, grant)
+	return c.grant, nil
 }
 
 // forfeit answers for a term that is over by its own clock or was given up already: what it needs is to

@@ -74,6 +74,7 @@ type wiretap struct {
 	watches  chan struct{}  // one element for each request that set a watch on a node, if not nil
 	sessions atomic.Int64   // how many were asked for
 	before   func(op int32) // called before a packet is sent, if not nil
+	sees     func(p []byte) // given each packet before it is sent, if not nil
 	after    func(op int32) // called when it was, if not nil
 	deaf     atomic.Bool    // what comes is lost, and the connection with it
 
@@ -101,6 +102,9 @@ func (c *tapped) Write(p []byte) (int, error) {
 		op = int32(binary.BigEndian.Uint32(p[8:]))
 	}
 	c.greeted = true
+	if c.tap.sees != nil {
+		c.tap.sees(p)
+	}
 	if c.tap.before != nil {
 		c.tap.before(op)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -27,6 +28,8 @@ type session struct {
 	members   map[*candidacy]struct{}
 	leftovers map[*candidacy]struct{}
 	watches   map[string]<-chan zk.Event // that the client holds, by kind and path
+	proofs    *flight.Rounds[*proof]     // of terms that renew
+	beat      backend.Grant              // of the renewal that others keep step with
 	guard     *time.Timer                // looks after terms that nobody renews, and after leftovers
 	over      bool                       // takes no more requests
 	expired   bool                       // the store said so: nothing of it is there any more, nor can be
@@ -79,6 +82,7 @@ func (b *Backend) open(ctx context.Context) error {
 		ready:     make(chan struct{}),
 		history:   touches{tick: b.tick},
 	}
+	s.proofs = flight.NewRounds(b.ttl/gatherPart, s.proveAll)
 	made := make(chan struct{})
 	conn, events, err := zk.Connect(b.servers, b.ttl,
 		zk.WithDialer(s.dial), zk.WithHostProvider(&hosts{stop: s.lost}), zk.WithLogger(silence{}), zk.WithLogInfo(false),

@@ -138,3 +138,24 @@ func TestTheQueueIsOrderedAsCuratorOrdersIt(t *testing.T) {
 		}
 	}
 }
+
+// A grant that another term's renewal earned is handed on only if it promises no more than this term's own proof.
+func TestARhythmPromisesNoMoreThanTheProof(t *testing.T) {
+	const s = time.Second
+	grant := func(sent, ttl time.Duration) backend.Grant { return backend.Grant{Sent: at(sent), TTL: ttl} }
+	for name, c := range map[string]struct{ beat, had, got, want backend.Grant }{
+		"of late":             {grant(10*s, 11*s), grant(6*s, 11*s), grant(12*s, 11*s), grant(10*s, 11*s)},
+		"the same moment":     {grant(10*s, 11*s), grant(6*s, 11*s), grant(10*s, 11*s), grant(10*s, 11*s)},
+		"a fifth of a TTL":    {grant(10*s, 11*s), grant(6*s, 11*s), grant(13*s, 11*s), grant(13*s, 11*s)},
+		"no news":             {grant(10*s, 11*s), grant(10*s, 11*s), grant(12*s, 11*s), grant(12*s, 11*s)},
+		"the first":           {backend.Grant{}, grant(6*s, 11*s), grant(12*s, 11*s), grant(12*s, 11*s)},
+		"it promises more":    {grant(10*s, 14*s), grant(6*s, 11*s), grant(12*s, 11*s), grant(12*s, 11*s)},
+		"it leaves little":    {grant(10*s, 7*s), grant(6*s, 11*s), grant(12*s, 11*s), grant(12*s, 11*s)},
+		"it is of the future": {grant(13*s, 11*s), grant(6*s, 11*s), grant(12*s, 11*s), grant(12*s, 11*s)},
+	} {
+		session := &session{timeout: 15 * s, beat: c.beat}
+		if got := session.inStep(&candidacy{grant: c.had}, c.got); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
