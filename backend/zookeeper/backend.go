@@ -17,8 +17,8 @@ import (
 const maxRequest = 5 * time.Second
 
 var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Lease   = (*Lease)(nil)
+	_ backend.LeaderTeller = (*Backend)(nil)
+	_ backend.LossTeller   = (*Lease)(nil)
 )
 
 // Backend is one session with a ZooKeeper ensemble, on which any number of elections stand. Its methods

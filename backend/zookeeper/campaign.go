@@ -25,8 +25,8 @@ const grace = time.Second
 //
 // Candidates queue in the order of their sequence numbers, together with those of Curator's LeaderLatch on the same
 // path. Each watches the node before its own, and its own, so that one resignation wakes one
-// candidate. The client's pings keep the session; a look at the queue once per TTL is there in case that a
-// watch fell silent.
+// candidate. The client's pings keep the session; a look at the node before its own, after four TTLs in which nothing happened, is
+// there in case that a watch fell silent.
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, an
 // authentication that was refused, or an ACL that cannot be; an ErrDenied when a right is missing. Everything else
@@ -302,30 +302,45 @@ func (w *waiter) vanished() error {
 }
 
 // follow waits until the queue should be looked at again, and reports whether the node before its own has left. What
-// wakes it, an event or a TTL of silence, is a hint only.
+// wakes it, an event or a long silence, is a hint only.
 func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) {
-	s := w.c.session
-	before, err := w.b.watchNode(ctx, s, ahead)
-	if err != nil || before == nil {
+	b, s := w.b, w.c.session
+	events := make(chan zk.EventType, 2)
+	before := &ear{call: func(kind zk.EventType) {
+		if kind != zk.EventSession {
+			events <- kind
+		}
+	}}
+	own := &ear{call: func(kind zk.EventType) {
+		if kind != zk.EventSession {
+			events <- zk.EventNotWatching
+		}
+	}}
+	defer s.ignore(before)
+	defer s.ignore(own)
+	if there, err := b.watchNode(ctx, s, ahead, before); err != nil || !there {
 		return false, err
 	}
-	own, err := w.b.watchNode(ctx, s, w.c.path)
-	if err != nil || own == nil {
+	if there, err := b.watchNode(ctx, s, w.c.path, own); err != nil || !there {
 		return false, err
 	}
-	silence := time.NewTimer(w.b.ttl)
+	silence := time.NewTimer(lookAfter * b.ttl)
 	defer silence.Stop()
-	select {
-	case ev := <-before:
-		return ev.Type == zk.EventNodeDeleted, nil
-	case <-own:
-		return false, nil
-	case <-silence.C:
-		return false, w.b.sync(ctx, s)
-	case <-s.lost:
-		return false, errSessionLost
-	case <-ctx.Done():
-		return false, calls.Ended(ctx)
+	for {
+		select {
+		case kind := <-events:
+			return kind == zk.EventNodeDeleted, nil
+		case <-silence.C:
+			there, err := b.exists(ctx, s, ahead)
+			if err != nil || !there {
+				return false, err
+			}
+			silence.Reset(lookAfter * b.ttl)
+		case <-s.lost:
+			return false, errSessionLost
+		case <-ctx.Done():
+			return false, calls.Ended(ctx)
+		}
 	}
 }
 

@@ -210,6 +210,14 @@ func (b *Backend) sync(ctx context.Context, s *session) error {
 	return err
 }
 
+// exists reports whether there is a node at p, as far as the server knows.
+func (b *Backend) exists(ctx context.Context, s *session, p string) (bool, error) {
+	return ask(ctx, s, func(conn *zk.Conn) (bool, error) {
+		there, _, err := conn.Exists(p)
+		return there, err
+	})
+}
+
 // children lists what stands right below the node of key.
 func (b *Backend) children(ctx context.Context, s *session, key string) ([]string, error) {
 	parent := b.parent(key)

@@ -21,9 +21,9 @@ func TestConformance(t *testing.T) {
 		MinTTL:    shortTTL,
 		MaxValue:  zookeeper.MaxValueLen,
 		Calls:     packets.Load,
-		IdleCalls: 6, // three pings, and a look at the queue after a sync
+		IdleCalls: 3, // pings
 		Parallel:  true,
-		Features:  backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true},
+		Features:  backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true, Tells: true},
 		Open: func(t testing.TB, ttl time.Duration) backend.Backend {
 			tap := &wiretap{packets: &packets}
 			b, err := zookeeper.New([]string{server.Endpoint()}, zookeeper.WithTTL(ttl), zookeeper.WithTick(servers.ZooKeeperTick), zookeeper.WithDialer(tap.dial))

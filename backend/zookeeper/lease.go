@@ -8,7 +8,6 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
-	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Lease is one term of one key: the node that its candidacy created, first in the queue of its key.
@@ -81,49 +80,75 @@ func (l *Lease) forfeit(ctx context.Context) error {
 // failed turns the error of a request into ErrLost where the store has said that the node is gone, with
 // its session if not by itself.
 func (l *Lease) failed(err error) error {
+	if l.lost(err) {
+		l.b.settle(l.c.session)
+		return backend.ErrLost
+	}
+	return err
+}
+
+// lost notes that the node is gone, and reports whether that is what the error of a request says.
+func (l *Lease) lost(err error) bool {
 	b, c := l.b, l.c
 	b.mu.Lock()
 	expired := c.session.expired
 	b.mu.Unlock()
 	if !expired && !errors.Is(err, backend.ErrLost) {
-		return err
+		return false
 	}
 	b.forget(c)
-	b.settle(c.session)
-	return backend.ErrLost
+	return true
 }
 
-// Wait watches the node, and makes no requests but one before and one after: ErrLost is never a watch's word
-// alone, nor an absence of the connection, which only lets the term run out.
+// Wait watches the node, and makes no requests but one before, if nobody watches the node yet, and one after: ErrLost is
+// never a watch's word alone, nor an absence of the connection, which only lets the term run out.
 func (l *Lease) Wait(ctx context.Context) error {
-	return l.b.wrap("wait", l.c.key, l.wait(ctx))
+	if ctx.Err() != nil {
+		return l.b.wrap("wait", l.c.key, ctx.Err())
+	}
+	told := make(chan error, 1)
+	stop := l.TellLoss(ctx, func(err error) { told <- err })
+	defer stop()
+	select {
+	case err := <-told:
+		return err
+	case <-ctx.Done():
+		return l.b.wrap("wait", l.c.key, ctx.Err())
+	}
 }
 
-func (l *Lease) wait(ctx context.Context) error {
-	ctx, leave, err := l.b.calls.Enter(ctx, false)
-	if err != nil {
-		return err
+// TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while there is something to look at.
+func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
+	fail := func(err error) { tell(l.b.wrap("wait", l.c.key, err)) }
+	w := &lookout{l: l}
+	w.vigil = vigil{b: l.b, session: l.c.session, turn: w.turn, end: fail}
+	if err := w.begin(ctx, true); err != nil {
+		fail(err)
+		return func() {}
 	}
-	defer leave()
-	s := l.c.session
-	for {
-		changes, err := l.b.watchNode(ctx, s, l.c.path)
-		switch {
-		case ctx.Err() != nil:
-			return calls.Ended(ctx)
-		case err != nil:
-			return l.failed(err)
-		case changes == nil: // the server has seen its creation, so that it is gone for good
-			return l.failed(backend.ErrLost)
-		}
-		select {
-		case <-changes:
-		case <-s.lost:
-			return l.failed(errSessionLost)
-		case <-ctx.Done():
-			return calls.Ended(ctx)
-		}
+	return w.stop
+}
+
+// lookout waits for the loss of one term. Its vigil takes its turns.
+type lookout struct {
+	vigil
+	l *Lease
+}
+
+// turn looks whether the node is there.
+func (w *lookout) turn(ctx context.Context) error {
+	there, err := w.b.watchNode(ctx, w.session, w.l.c.path, &w.ear)
+	switch {
+	case ctx.Err() != nil || err == nil && there:
+		return nil
+	case err == nil: // the server has seen its creation, so that it is gone for good
+		err = backend.ErrLost
 	}
+	if w.l.lost(err) {
+		w.b.retire(w.session)
+		return backend.ErrLost
+	}
+	return err
 }
 
 // Proclaim writes value to the node, on the condition that it is there. It makes one

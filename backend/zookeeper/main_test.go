@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -77,6 +78,7 @@ type wiretap struct {
 	sees     func(p []byte) // given each packet before it is sent, if not nil
 	after    func(op int32) // called when it was, if not nil
 	deaf     atomic.Bool    // what comes is lost, and the connection with it
+	mute     *atomic.Bool   // if not nil: the server's events are lost while it is true
 
 	mu    sync.Mutex
 	dead  bool
@@ -87,6 +89,8 @@ type tapped struct {
 	net.Conn
 	tap     *wiretap
 	greeted bool
+	answers int    // packets that came
+	in      []byte // what of them was not read yet, where events are looked for
 }
 
 func (c *tapped) Write(p []byte) (int, error) {
@@ -119,11 +123,37 @@ func (c *tapped) Write(p []byte) (int, error) {
 }
 
 func (c *tapped) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	read := c.Conn.Read
+	if c.tap.mute != nil {
+		read = c.readMuted
+	}
+	n, err := read(p)
 	if c.tap.deaf.Load() {
 		return 0, errors.New("the answer is lost")
 	}
 	return n, err
+}
+
+// readMuted leaves out events.
+func (c *tapped) readMuted(p []byte) (int, error) {
+	for len(c.in) == 0 {
+		var length [4]byte
+		if _, err := io.ReadFull(c.Conn, length[:]); err != nil {
+			return 0, err
+		}
+		packet := make([]byte, len(length)+int(binary.BigEndian.Uint32(length[:])))
+		copy(packet, length[:])
+		if _, err := io.ReadFull(c.Conn, packet[len(length):]); err != nil {
+			return 0, err
+		}
+		c.answers++
+		if event := c.answers > 1 && binary.BigEndian.Uint32(packet[len(length):]) == 1<<32-1; !event || !c.tap.mute.Load() {
+			c.in = packet
+		}
+	}
+	n := copy(p, c.in)
+	c.in = c.in[n:]
+	return n, nil
 }
 
 // Operations of the protocol.

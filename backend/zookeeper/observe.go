@@ -6,139 +6,141 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
-	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is
 // ZooKeeper's own: it watches the leader's node alone, so that candidates come and go unnoticed, and lists them
 // only when that is gone; where nobody stands, it watches for the first. It uses the Backend's session, and needs
-// the right to read. Once per TTL in which nothing happened it reads again, after bringing its server up to
-// date, so that it does not go on with one that is cut off. It may be ranged over again, and by many at once.
+// the right to read. It reads again when there is a new connection, and when nothing has come for four TTLs. Of changes that
+// come faster than the loop takes them it yields the last. It may be ranged over again, and by many at once.
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
 	return func(yield func(backend.Leader, error) bool) {
-		if err := errors.Join(backend.ValidateKey(key), validateKey(key)); err != nil {
-			yield(backend.Leader{}, err)
+		if ctx.Err() != nil {
 			return
 		}
-		observing, leave, err := b.calls.Enter(ctx, false)
-		if err == nil {
-			defer leave()
-			o := &observer{b: b, key: key, yield: yield}
-			err = o.run(observing)
+		type news struct {
+			leader backend.Leader
+			err    error
 		}
-		if !errors.Is(err, errLeft) && ctx.Err() == nil {
-			yield(backend.Leader{}, b.wrap("observe", key, err))
-		}
-	}
-}
-
-// observer is one Observe under way.
-type observer struct {
-	b     *Backend
-	key   string
-	yield func(backend.Leader, error) bool
-
-	began  bool
-	latest *zk.Stat // of the leader told last; nil: vacant
-	newest int64    // the highest token told
-}
-
-// errLeft says that the caller left the loop.
-var errLeft = errors.New("the caller left the loop")
-
-// run yields until there is trouble, which the end of ctx and the caller's leaving are too.
-func (o *observer) run(ctx context.Context) error {
-	s, err := o.b.attend(ctx)
-	if err != nil {
-		return err
-	}
-	silence := time.NewTimer(o.b.ttl)
-	defer silence.Stop()
-	for stale := true; ; {
-		if stale {
-			if err := o.b.sync(ctx, s); err != nil {
-				return err
+		told := make(chan news, 1)
+		stop := b.TellLeaders(ctx, key, func(l backend.Leader, err error) {
+			select {
+			case <-told: // who leads by now is all that matters
+			default:
+			}
+			told <- news{l, err}
+		})
+		defer stop()
+		for {
+			select {
+			case n := <-told:
+				if ctx.Err() != nil || !yield(n.leader, n.err) || n.err != nil {
+					return
+				}
+			case <-ctx.Done():
+				return
 			}
 		}
-		changes, err := o.read(ctx, s)
+	}
+}
+
+// TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while there is something to read.
+func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
+	fail := func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) }
+	if err := errors.Join(backend.ValidateKey(key), validateKey(key)); err != nil {
+		tell(backend.Leader{}, err)
+		return func() {}
+	}
+	o := &observer{key: key, hand: tell}
+	o.vigil = vigil{b: b, turn: o.turn, end: fail}
+	if err := o.begin(ctx, false); err != nil {
+		fail(err)
+		return func() {}
+	}
+	return o.stop
+}
+
+// observer is one observation. Its vigil takes its turns.
+type observer struct {
+	vigil
+	key  string
+	hand func(backend.Leader, error)
+
+	began       bool
+	token, edit int64 // of the leader told last: the transactions that created its node and that wrote it; 0: vacant
+	newest      int64 // the highest token told
+}
+
+// turn tells who leads. Only what it reads first need be more than the server's own word: from then on an event of this
+// server's is why it reads, or nothing has changed that this server knew of. One that is cut off from its ensemble hangs up soon.
+func (o *observer) turn(ctx context.Context) error {
+	if o.session == nil {
+		s, err := o.b.attend(ctx)
 		if err != nil {
 			return err
 		}
-		silence.Reset(o.b.ttl)
-		select {
-		case <-changes:
-			stale = false // the event came from this server
-		case <-silence.C:
-			stale = true
-		case <-s.lost:
-			return errSessionLost
-		case <-ctx.Done():
-			return calls.Ended(ctx)
+		if err := o.b.sync(ctx, s); err != nil {
+			return err
 		}
+		o.session = s
 	}
+	leader, err := o.read(ctx)
+	if err != nil {
+		return err
+	}
+	return o.tell(leader)
 }
 
-// read tells who leads, and returns a watch that fires when that may have changed.
-func (o *observer) read(ctx context.Context, s *session) (<-chan zk.Event, error) {
+// read returns the leader's node, and listens for what may change it.
+func (o *observer) read(ctx context.Context) (node, error) {
+	b, s := o.b, o.session
 	for {
-		names, err := o.b.children(ctx, s, o.key)
+		names, err := b.children(ctx, s, o.key)
 		if err != nil {
-			return nil, err
+			return node{}, err
 		}
 		candidates, err := queue(names)
 		if err != nil {
-			return nil, err
+			return node{}, err
 		}
 		if len(candidates) > 0 {
-			leader, err := o.b.readNode(ctx, s, o.b.parent(o.key)+"/"+candidates[0])
-			if err != nil {
-				return nil, err
+			leader, err := b.readNode(ctx, s, b.parent(o.key)+"/"+candidates[0], &o.ear)
+			if err != nil || leader.stat != nil {
+				return leader, err
 			}
-			if leader.stat == nil {
-				continue // it left in between, and there is another first
-			}
-			return leader.changes, o.tell(leader)
+			continue // it left in between, and there is another first
 		}
-		names, changes, err := o.b.watchChildren(ctx, s, o.b.parent(o.key))
+		names, err = b.watchChildren(ctx, s, b.parent(o.key), &o.ear)
 		if err != nil {
-			return nil, err
+			return node{}, err
 		}
-		if candidates, err = queue(names); err != nil || len(candidates) > 0 {
-			continue
+		if candidates, err = queue(names); err == nil && len(candidates) == 0 {
+			return node{}, nil
 		}
-		return changes, o.tell(node{})
 	}
 }
 
-// tell yields who leads now, unless that was said already.
+// tell tells who leads now, unless that was said already.
 func (o *observer) tell(leader node) error {
-	if o.began && same(leader.stat, o.latest) {
+	stat := leader.stat
+	if stat == nil {
+		stat = &zk.Stat{}
+	}
+	if o.began && stat.Czxid == o.token && stat.Mzxid == o.edit {
 		return nil
 	}
-	if leader.stat != nil && leader.stat.Czxid < o.newest {
-		return fmt.Errorf("the store went back in time: token %d came after %d", leader.stat.Czxid, o.newest)
+	if leader.stat != nil && stat.Czxid < o.newest {
+		return fmt.Errorf("the store went back in time: token %d came after %d", stat.Czxid, o.newest)
 	}
-	o.began, o.latest = true, leader.stat
+	o.began, o.token, o.edit, o.newest = true, stat.Czxid, stat.Mzxid, max(o.newest, stat.Czxid)
 	var told backend.Leader
 	if leader.stat != nil {
-		o.newest = leader.stat.Czxid
-		told = backend.Leader{Value: bytes.Clone(leader.value), Token: uint64(leader.stat.Czxid)}
+		told = backend.Leader{Value: bytes.Clone(leader.value), Token: uint64(stat.Czxid)}
 	}
-	if !o.yield(told, nil) {
-		return errLeft
-	}
+	o.hand(told, nil)
 	return nil
-}
-
-// same reports whether both are of one node with one value.
-func same(x, y *zk.Stat) bool {
-	if x == nil || y == nil {
-		return x == y
-	}
-	return x.Czxid == y.Czxid && x.Mzxid == y.Mzxid
 }

@@ -27,14 +27,13 @@ type session struct {
 
 	members   map[*candidacy]struct{}
 	leftovers map[*candidacy]struct{}
-	watches   map[string]<-chan zk.Event // that the client holds, by kind and path
-	proofs    *flight.Rounds[*proof]     // of terms that renew
-	beat      backend.Grant              // of the renewal that others keep step with
-	guard     *time.Timer                // looks after terms that nobody renews, and after leftovers
-	over      bool                       // takes no more requests
-	expired   bool                       // the store said so: nothing of it is there any more, nor can be
-	lost      chan struct{}              // closed with over
-	ended     chan struct{}              // closed when the client has ended
+	proofs    *flight.Rounds[*proof] // of terms that renew
+	beat      backend.Grant          // of the renewal that others keep step with
+	guard     *time.Timer            // looks after terms that nobody renews, and after leftovers
+	over      bool                   // takes no more requests
+	expired   bool                   // the store said so: nothing of it is there any more, nor can be
+	lost      chan struct{}          // closed with over
+	ended     chan struct{}          // closed when the client has ended
 
 	ready chan struct{} // closed when the session was granted
 
@@ -44,8 +43,9 @@ type session struct {
 	id      int64
 	timeout time.Duration // granted; the shortest of those that were
 	history touches
-	dialErr error // the latest
-	ignored bool  // the latest greeting was not answered, not yet at least
+	watches map[subject][]*ear // that were set, or are being set, and who listens
+	dialErr error              // the latest
+	ignored bool               // the latest greeting was not answered, not yet at least
 }
 
 // silence is the client's logger: what it would say is in the errors.
@@ -76,7 +76,7 @@ func (b *Backend) open(ctx context.Context) error {
 		b:         b,
 		members:   make(map[*candidacy]struct{}),
 		leftovers: make(map[*candidacy]struct{}),
-		watches:   make(map[string]<-chan zk.Event),
+		watches:   make(map[subject][]*ear),
 		lost:      make(chan struct{}),
 		ended:     make(chan struct{}),
 		ready:     make(chan struct{}),
@@ -169,12 +169,15 @@ func (s *session) dial(network, address string, timeout time.Duration) (net.Conn
 // heard takes the events of the session. It is called by the client and must not block.
 func (s *session) heard(ev zk.Event) {
 	if ev.Type != zk.EventSession {
+		s.fire(subject{path: ev.Path}, ev.Type)
+		s.fire(subject{path: ev.Path, children: true}, ev.Type)
 		return
 	}
 	switch ev.State {
 	case zk.StateHasSession:
 		select {
 		case <-s.ready:
+			s.reconnected()
 		default:
 			close(s.ready) // only this goroutine of the client's does
 		}
@@ -375,13 +378,7 @@ func (b *Backend) end(s *session) {
 // settle ends s if nobody stands on it any more and nobody will, because the Backend is closed, and waits
 // for it.
 func (b *Backend) settle(s *session) {
-	b.mu.Lock()
-	if b.calls.Closed() && len(s.members) == 0 {
-		b.end(s)
-	}
-	over := s.over
-	b.mu.Unlock()
-	if !over {
+	if !b.retire(s) {
 		return
 	}
 	timer := time.NewTimer(b.bound + grace)
@@ -390,4 +387,14 @@ func (b *Backend) settle(s *session) {
 	case <-s.ended:
 	case <-timer.C:
 	}
+}
+
+// retire is settle without waiting. It reports whether s is over.
+func (b *Backend) retire(s *session) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.calls.Closed() && len(s.members) == 0 {
+		b.end(s)
+	}
+	return s.over
 }

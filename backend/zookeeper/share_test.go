@@ -213,7 +213,7 @@ func TestAHandoverIsOneRequest(t *testing.T) {
 	before := len(asked())
 	withdraw()
 	trial.MustBe(t, "who withdraws", trial.Receive(t, "the withdrawal", between).err, context.Canceled)
-	looks := []int32{opChildren, opGetData, opGetData} // the queue, the leader, and its own node
+	looks := []int32{opChildren, opGetData} // the queue, and the leader; its own node is watched already
 	servers.Await(t, "a look at the queue", func(context.Context) error {
 		if got := asked()[before:]; !slices.Equal(got, looks) {
 			return fmt.Errorf("operations %v, want %v", got, looks)

@@ -3,127 +3,193 @@ package zookeeper
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/go-zookeeper/zk"
 )
 
-// The client cannot take a watch back. So that callers who come and go leave no pile of them, a watch is
-// kept until it fires, and whoever wants the same uses it too. The channel is closed after its one event:
-// all who wait for it wake.
+// The client cannot take a watch back, and tells of all that fire in one place, the callback of the connection, before it
+// tells on the channel that each has. So that callers who come and go leave no pile of watches, one that was set is kept
+// until it fires, and whoever wants the same listens to it too; and since the callback is all that is needed, nobody waits
+// at a channel.
 
-// kinds of watches, as part of their name.
-const (
-	ofNode     = "n"
-	ofChildren = "c"
-)
+// subject is what is watched.
+type subject struct {
+	path     string
+	children bool // what stands right below it, or its creation; else its value, and its end
+}
 
-// live returns the watch called name, if it is there and has not fired. b.mu must be held.
-func (s *session) live(name string) <-chan zk.Event {
-	ch := s.watches[name]
-	if ch == nil {
-		return nil
-	}
-	select {
-	case <-ch:
-		delete(s.watches, name)
-		return nil
-	default:
-		return ch
+// fires reports whether an event of that kind ends the watch, as the client sees it.
+func (w subject) fires(kind zk.EventType) bool {
+	switch kind {
+	case zk.EventNodeDataChanged:
+		return !w.children
+	case zk.EventNodeCreated, zk.EventNodeChildrenChanged:
+		return w.children
+	default: // it is deleted, or not watched any more
+		return true
 	}
 }
 
-// keep remembers a watch that was set, and forgets those that have fired.
-func (s *session) keep(name string, ch <-chan zk.Event) {
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	for other := range s.watches {
-		s.live(other)
+// ear is called when what it listens to may have changed: with the kind of event, and with zk.EventNotWatching when nobody
+// knows any more, which is the last that it hears of it; and with zk.EventSession when there is a new connection. It does not
+// block, and takes no lock of the session's. It listens to one subject at a time.
+type ear struct {
+	call func(zk.EventType)
+	at   subject // guarded by session.mu; empty: it listens to nothing
+}
+
+// hear has e listen to what w is watched for, instead of what it listened to before, until that fires. It reports
+// whether the watch was there; if not, it must be set now, by watch.
+func (s *session) hear(w subject, e *ear) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deafen(e)
+	ears, set := s.watches[w]
+	s.watches[w] = append(ears, e)
+	e.at = w
+	return set
+}
+
+// ignore has e listen to nothing any more.
+func (s *session) ignore(e *ear) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deafen(e)
+}
+
+// deafen is ignore with s.mu held.
+func (s *session) deafen(e *ear) {
+	if e.at == (subject{}) {
+		return
 	}
-	s.watches[name] = ch
+	ears := s.watches[e.at]
+	s.watches[e.at] = slices.DeleteFunc(ears, func(other *ear) bool { return other == e })
+	e.at = subject{}
 }
 
-// node is a node as it was read, and a watch that fires with the next change of it.
-type node struct {
-	value   []byte
-	stat    *zk.Stat // nil: there is none
-	changes <-chan zk.Event
+// fire tells all who listen to w of an event, if it ends the watch.
+func (s *session) fire(w subject, kind zk.EventType) {
+	if w.fires(kind) {
+		s.drop(w, kind, nil)
+	}
 }
 
-// readNode reads the node at p and watches it. There is no watch on a node that does not exist: it
-// would stay for as long as the session.
-func (b *Backend) readNode(ctx context.Context, s *session, p string) (node, error) {
-	b.mu.Lock()
-	watched := s.live(ofNode + p)
-	b.mu.Unlock()
-	n, err := ask(ctx, s, func(conn *zk.Conn) (node, error) {
-		if watched != nil {
-			value, stat, err := conn.Get(p)
-			return node{value, stat, watched}, err
+// drop tells all who listen to w, but for one who knows, that there is no such watch any more.
+func (s *session) drop(w subject, kind zk.EventType, knows *ear) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ears := s.watches[w]
+	delete(s.watches, w)
+	for _, e := range ears {
+		e.at = subject{}
+		if e != knows {
+			e.call(kind)
 		}
-		value, stat, ch, err := conn.GetW(p)
-		if err == nil {
-			s.keep(ofNode+p, ch)
+	}
+}
+
+// reconnected tells all who listen that there is a new connection. The client has its watches set again as of what it
+// heard last, but it may count as heard what came over the new connection.
+func (s *session) reconnected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ears := range s.watches {
+		for _, e := range ears {
+			e.call(zk.EventSession)
 		}
-		return node{value, stat, ch}, err
+	}
+}
+
+// watch makes the request that sets the watch w, for which hear has made room for e. If it fails there is none.
+func watch[T any](ctx context.Context, s *session, w subject, e *ear, request func(*zk.Conn) (T, error)) (T, error) {
+	if err := s.usable(ctx); err != nil {
+		s.drop(w, zk.EventNotWatching, e)
+		var none T
+		return none, err
+	}
+	return send(ctx, s, func(conn *zk.Conn) (T, error) {
+		value, err := request(conn)
+		if err != nil {
+			s.drop(w, zk.EventNotWatching, e)
+		}
+		return value, err
 	})
+}
+
+// node is a node as it was read.
+type node struct {
+	value []byte
+	stat  *zk.Stat // nil: there is none
+}
+
+// readNode reads the node at p, and has e listen to the next change of it. There is no watch on a node that does not
+// exist: it would stay for as long as the session.
+func (b *Backend) readNode(ctx context.Context, s *session, p string, e *ear) (n node, err error) {
+	if w := (subject{path: p}); s.hear(w, e) {
+		n, err = ask(ctx, s, func(conn *zk.Conn) (node, error) {
+			value, stat, err := conn.Get(p)
+			return node{value, stat}, err
+		})
+	} else {
+		n, err = watch(ctx, s, w, e, func(conn *zk.Conn) (node, error) {
+			value, stat, _, err := conn.GetW(p)
+			return node{value, stat}, err
+		})
+	}
 	if errors.Is(err, zk.ErrNoNode) {
 		return node{}, nil
 	}
 	return n, err
 }
 
-// watchNode returns a watch that fires with the next change of the node at p, or nil when there is none.
-// Candidates need not be able to read each other.
-func (b *Backend) watchNode(ctx context.Context, s *session, p string) (<-chan zk.Event, error) {
-	n, err := b.readNode(ctx, s, p)
-	if !errors.Is(err, zk.ErrNoAuth) {
-		return n.changes, err
+// watchNode has e listen to the next change of the node at p, and reports whether it is there, which a watch that was set
+// before tells without a request. Candidates need not be able to read each other.
+func (b *Backend) watchNode(ctx context.Context, s *session, p string, e *ear) (there bool, _ error) {
+	w := subject{path: p}
+	if s.hear(w, e) {
+		return true, nil
 	}
-	return ask(ctx, s, func(conn *zk.Conn) (<-chan zk.Event, error) {
-		exists, _, ch, err := conn.ExistsW(p)
-		if err != nil || !exists {
-			return nil, err
+	_, err := watch(ctx, s, w, e, func(conn *zk.Conn) (struct{}, error) {
+		_, _, _, err := conn.GetW(p)
+		if !errors.Is(err, zk.ErrNoAuth) {
+			return struct{}{}, err
 		}
-		s.keep(ofNode+p, ch)
-		return ch, nil
+		exists, _, _, err := conn.ExistsW(p)
+		if err == nil && !exists {
+			err = zk.ErrNoNode
+		}
+		return struct{}{}, err
 	})
+	if errors.Is(err, zk.ErrNoNode) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
-// watchChildren lists what stands right below the node at p, and watches for the next change of that, or for the
-// node to be created.
-func (b *Backend) watchChildren(ctx context.Context, s *session, p string) ([]string, <-chan zk.Event, error) {
-	type listing struct {
-		names   []string
-		changes <-chan zk.Event
-	}
-	b.mu.Lock()
-	watched := s.live(ofChildren + p)
-	b.mu.Unlock()
-	l, err := ask(ctx, s, func(conn *zk.Conn) (listing, error) {
-		if watched != nil {
+// watchChildren lists what stands right below the node at p, and has e listen to the next change of that, or for the node to
+// be created.
+func (b *Backend) watchChildren(ctx context.Context, s *session, p string, e *ear) ([]string, error) {
+	w := subject{path: p, children: true}
+	if s.hear(w, e) {
+		names, err := ask(ctx, s, func(conn *zk.Conn) ([]string, error) {
 			names, _, err := conn.Children(p)
-			if errors.Is(err, zk.ErrNoNode) {
-				err = nil // the watch is for its creation, or about to fire
-			}
-			return listing{names, watched}, err
-		}
-		names, _, ch, err := conn.ChildrenW(p)
+			return names, err
+		})
 		if errors.Is(err, zk.ErrNoNode) {
-			var exists bool
-			if exists, _, ch, err = conn.ExistsW(p); exists && err == nil {
-				ch = fired() // it was created in between
-			}
+			err = nil // the watch is for its creation, or about to fire
 		}
-		if err == nil {
-			s.keep(ofChildren+p, ch)
+		return names, err
+	}
+	return watch(ctx, s, w, e, func(conn *zk.Conn) ([]string, error) {
+		names, _, _, err := conn.ChildrenW(p)
+		if !errors.Is(err, zk.ErrNoNode) {
+			return names, err
 		}
-		return listing{names, ch}, err
+		exists, _, _, err := conn.ExistsW(p)
+		if err == nil && exists { // it was created in between
+			s.fire(w, zk.EventNodeCreated)
+		}
+		return nil, err
 	})
-	return l.names, l.changes, err
-}
-
-func fired() <-chan zk.Event {
-	ch := make(chan zk.Event)
-	close(ch)
-	return ch
 }
