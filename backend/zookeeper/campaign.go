@@ -318,7 +318,11 @@ func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) 
 	}}
 	defer s.ignore(before)
 	defer s.ignore(own)
-	if there, err := b.watchNode(ctx, s, ahead, before); err != nil || !there {
+	there, err := b.watchNode(ctx, s, ahead, before)
+	if errors.Is(err, zk.ErrNoAuth) {
+		there, err = w.watchQueue(ctx, ahead, before)
+	}
+	if err != nil || !there {
 		return false, err
 	}
 	if there, err := b.watchNode(ctx, s, w.c.path, own); err != nil || !there {
@@ -342,6 +346,13 @@ func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) 
 			return false, calls.Ended(ctx)
 		}
 	}
+}
+
+// watchQueue has e listen to whoever comes or goes, and reports whether the node ahead is there. Candidates need not be able to
+// read each other, but who cannot is not told of a node's end either: servers since 3.8.4 and 3.9.2 keep the event back.
+func (w *waiter) watchQueue(ctx context.Context, ahead string, e *ear) (there bool, _ error) {
+	names, err := w.b.watchChildren(ctx, w.c.session, w.b.parent(w.c.key), e)
+	return slices.Contains(names, path.Base(ahead)), err
 }
 
 // confirm proves with a write that the node is there, and so that the key is won. After a stop of this

@@ -88,7 +88,8 @@
 // # Rights
 //
 // A candidate needs the rights to create, delete and read below <root>/<key>, and on <root> to create the nodes above it where
-// they are missing, an observer to read. Candidates that cannot read each other's nodes watch for their existence. Whoever may
+// they are missing, an observer to read. Candidates that cannot read each other's nodes
+// watch all that stand below the key, and each of them looks whenever one comes or goes. Whoever may
 // write or delete the nodes can depose a leader; whoever may create them can become one. Restrict with WithAuth and WithACL, for example
 // zk.DigestACL; the ACL is given to each node that is created.
 //

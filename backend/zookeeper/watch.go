@@ -144,7 +144,7 @@ func (b *Backend) readNode(ctx context.Context, s *session, p string, e *ear) (n
 }
 
 // watchNode has e listen to the next change of the node at p, and reports whether it is there, which a watch that was set
-// before tells without a request. Candidates need not be able to read each other.
+// before tells without a request.
 func (b *Backend) watchNode(ctx context.Context, s *session, p string, e *ear) (there bool, _ error) {
 	w := subject{path: p}
 	if s.hear(w, e) {
@@ -152,13 +152,6 @@ func (b *Backend) watchNode(ctx context.Context, s *session, p string, e *ear) (
 	}
 	_, err := watch(ctx, s, w, e, func(conn *zk.Conn) (struct{}, error) {
 		_, _, _, err := conn.GetW(p)
-		if !errors.Is(err, zk.ErrNoAuth) {
-			return struct{}{}, err
-		}
-		exists, _, _, err := conn.ExistsW(p)
-		if err == nil && !exists {
-			err = zk.ErrNoNode
-		}
 		return struct{}{}, err
 	})
 	if errors.Is(err, zk.ErrNoNode) {
