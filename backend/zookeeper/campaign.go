@@ -305,34 +305,25 @@ func (w *waiter) vanished() error {
 // wakes it, an event or a long silence, is a hint only.
 func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) {
 	b, s := w.b, w.c.session
-	events := make(chan zk.EventType, 2)
-	before := &ear{call: func(kind zk.EventType) {
-		if kind != zk.EventSession {
-			events <- kind
-		}
-	}}
-	own := &ear{call: func(kind zk.EventType) {
-		if kind != zk.EventSession {
-			events <- zk.EventNotWatching
-		}
-	}}
-	defer s.ignore(before)
-	defer s.ignore(own)
-	there, err := b.watchNode(ctx, s, ahead, before)
+	n := &neighbours{events: make(chan zk.EventType, 2)} // one of each node
+	n.before.who, n.own.who = n, n
+	defer s.ignore(&n.before)
+	defer s.ignore(&n.own)
+	there, err := b.watchNode(ctx, s, ahead, &n.before)
 	if errors.Is(err, zk.ErrNoAuth) {
-		there, err = w.watchQueue(ctx, ahead, before)
+		there, err = w.watchQueue(ctx, ahead, &n.before)
 	}
 	if err != nil || !there {
 		return false, err
 	}
-	if there, err := b.watchNode(ctx, s, w.c.path, own); err != nil || !there {
+	if there, err := b.watchNode(ctx, s, w.c.path, &n.own); err != nil || !there {
 		return false, err
 	}
 	silence := time.NewTimer(lookAfter * b.ttl)
 	defer silence.Stop()
 	for {
 		select {
-		case kind := <-events:
+		case kind := <-n.events:
 			return kind == zk.EventNodeDeleted, nil
 		case <-silence.C:
 			there, err := b.exists(ctx, s, ahead)
@@ -353,6 +344,22 @@ func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) 
 func (w *waiter) watchQueue(ctx context.Context, ahead string, e *ear) (there bool, _ error) {
 	names, err := w.b.watchChildren(ctx, w.c.session, w.b.parent(w.c.key), e)
 	return slices.Contains(names, path.Base(ahead)), err
+}
+
+// neighbours are the candidate's own node and the one before it. Of each one event comes.
+type neighbours struct {
+	before, own ear
+	events      chan zk.EventType
+}
+
+func (n *neighbours) heard(e *ear, kind zk.EventType) {
+	switch {
+	case kind == zk.EventSession: // their ends are told all the same
+	case e == &n.own:
+		n.events <- zk.EventNotWatching
+	default:
+		n.events <- kind
+	}
 }
 
 // confirm proves with a write that the node is there, and so that the key is won. After a stop of this

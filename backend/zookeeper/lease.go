@@ -119,11 +119,9 @@ func (l *Lease) Wait(ctx context.Context) error {
 
 // TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while there is something to look at.
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
-	fail := func(err error) { tell(l.b.wrap("wait", l.c.key, err)) }
-	w := &lookout{l: l}
-	w.vigil = vigil{b: l.b, session: l.c.session, turn: w.turn, end: fail}
-	if err := w.begin(ctx, true); err != nil {
-		fail(err)
+	w := &lookout{vigil: vigil{b: l.b, session: l.c.session}, l: l, tell: tell}
+	if err := w.begin(ctx, w, true); err != nil {
+		w.failed(err)
 		return func() {}
 	}
 	return w.stop
@@ -132,8 +130,11 @@ func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 // lookout waits for the loss of one term. Its vigil takes its turns.
 type lookout struct {
 	vigil
-	l *Lease
+	l    *Lease
+	tell func(error)
 }
+
+func (w *lookout) failed(err error) { w.tell(w.b.wrap("wait", w.l.c.key, err)) }
 
 // turn looks whether the node is there.
 func (w *lookout) turn(ctx context.Context) error {

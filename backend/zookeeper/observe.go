@@ -50,15 +50,13 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 
 // TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while there is something to read.
 func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
-	fail := func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) }
 	if err := errors.Join(backend.ValidateKey(key), validateKey(key)); err != nil {
 		tell(backend.Leader{}, err)
 		return func() {}
 	}
-	o := &observer{key: key, hand: tell}
-	o.vigil = vigil{b: b, turn: o.turn, end: fail}
-	if err := o.begin(ctx, false); err != nil {
-		fail(err)
+	o := &observer{vigil: vigil{b: b}, key: key, hand: tell}
+	if err := o.begin(ctx, o, false); err != nil {
+		o.failed(err)
 		return func() {}
 	}
 	return o.stop
@@ -74,6 +72,8 @@ type observer struct {
 	token, edit int64 // of the leader told last: the transactions that created its node and that wrote it; 0: vacant
 	newest      int64 // the highest token told
 }
+
+func (o *observer) failed(err error) { o.hand(backend.Leader{}, o.b.wrap("observe", o.key, err)) }
 
 // turn tells who leads. Only what it reads first need be more than the server's own word: from then on an event of this
 // server's is why it reads, or nothing has changed that this server knew of. One that is cut off from its ensemble hangs up soon.

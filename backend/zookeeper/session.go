@@ -48,6 +48,10 @@ type session struct {
 	ignored bool               // the latest greeting was not answered, not yet at least
 }
 
+// maxRest is the longest request but for a value in it: the client sends watches anew in packets of 128 kB, and keeps
+// room for its longest request.
+const maxRest = 192 << 10
+
 // silence is the client's logger: what it would say is in the errors.
 type silence struct{}
 
@@ -85,7 +89,7 @@ func (b *Backend) open(ctx context.Context) error {
 	s.proofs = flight.NewRounds(b.ttl/gatherPart, s.proveAll)
 	made := make(chan struct{})
 	conn, events, err := zk.Connect(b.servers, b.ttl,
-		zk.WithDialer(s.dial), zk.WithHostProvider(&hosts{stop: s.lost}), zk.WithLogger(silence{}), zk.WithLogInfo(false),
+		zk.WithDialer(s.dial), zk.WithMaxConnBufferSize(MaxValueLen+maxRest), zk.WithHostProvider(&hosts{stop: s.lost}), zk.WithLogger(silence{}), zk.WithLogInfo(false),
 		zk.WithEventCallback(func(ev zk.Event) { // because the channel drops what does not fit
 			<-made
 			s.heard(ev)

@@ -21,9 +21,8 @@ const lookAfter = 4
 // that lasts no longer. Nobody waits for an event: who calls is the client, when one comes, and Close.
 type vigil struct {
 	b       *Backend
-	values  context.Context             //nolint:containedctx // of the caller, and not its end: turns have a context of their own
-	turn    func(context.Context) error // looks, and has the ear listen to what would change it
-	end     func(error)                 // is told why a turn failed, which ends the vigil
+	values  context.Context //nolint:containedctx // of the caller, and not its end: turns have a context of their own
+	keeper  keeper
 	ear     ear
 	errand  *errand.Errand
 	closing calls.Notice
@@ -33,29 +32,41 @@ type vigil struct {
 	session *session                           // what the ear listens on: the turns' own, and after the last one stop's
 }
 
+// keeper is who keeps a vigil.
+type keeper interface {
+	// turn looks, and has the ear listen to what would change what it saw.
+	turn(ctx context.Context) error
+	// failed is told why a turn failed, which ends the vigil.
+	failed(err error)
+}
+
 // errStopped is the end of a turn that began after stop.
 var errStopped = errors.New("stopped")
 
-// begin has the first turn taken. It lasts until stop, until Close, or until a turn fails. With patient, nothing but an event has a
-// turn taken; else it is also a new connection, and a long silence.
-func (v *vigil) begin(ctx context.Context, patient bool) error {
-	v.values = context.WithoutCancel(ctx)
+// begin has the first turn taken, unless the Backend is closed. The vigil lasts until stop, until Close, or until a turn
+// fails. If the keeper is not patient, a turn is taken also on a new connection, and after a long silence.
+func (v *vigil) begin(ctx context.Context, k keeper, patient bool) error {
+	v.keeper, v.values = k, context.WithoutCancel(ctx)
 	v.errand = errand.New(v.run)
-	v.ear.call = func(kind zk.EventType) {
-		if !patient || kind != zk.EventSession {
-			v.errand.Call()
-		}
-	}
-	v.closing.Closed = v.errand.Call
+	call := v.errand.Call
+	v.ear.who = v
+	v.closing.Closed = call
 	if !patient {
-		v.silence = time.AfterFunc(lookAfter*v.b.ttl, v.errand.Call)
+		v.silence = time.AfterFunc(lookAfter*v.b.ttl, call)
 	}
 	if err := v.b.calls.Tell(&v.closing); err != nil {
 		v.rest()
 		return err
 	}
-	v.errand.Call()
+	call()
 	return nil
+}
+
+// heard has a turn taken because of an event.
+func (v *vigil) heard(_ *ear, kind zk.EventType) {
+	if kind != zk.EventSession || v.silence != nil {
+		v.errand.Call()
+	}
 }
 
 func (v *vigil) run() {
@@ -67,7 +78,7 @@ func (v *vigil) run() {
 	case err != nil:
 		v.errand.Retire()
 		v.rest()
-		v.end(err)
+		v.keeper.failed(err)
 	}
 }
 
@@ -76,6 +87,7 @@ func (v *vigil) take() error {
 	ctx, cancel := context.WithCancel(v.values)
 	defer cancel()
 	v.under.Store(&cancel)
+	defer v.under.Store(nil)
 	if v.stopped.Load() {
 		return errStopped
 	}
@@ -84,7 +96,7 @@ func (v *vigil) take() error {
 		return err
 	}
 	defer leave()
-	if err = v.turn(ctx); ctx.Err() != nil {
+	if err = v.keeper.turn(ctx); ctx.Err() != nil {
 		err = calls.Ended(ctx)
 	}
 	return err

@@ -31,12 +31,17 @@ func (w subject) fires(kind zk.EventType) bool {
 	}
 }
 
-// ear is called when what it listens to may have changed: with the kind of event, and with zk.EventNotWatching when nobody
-// knows any more, which is the last that it hears of it; and with zk.EventSession when there is a new connection. It does not
-// block, and takes no lock of the session's. It listens to one subject at a time.
+// ear listens to one subject at a time, for somebody.
 type ear struct {
-	call func(zk.EventType)
-	at   subject // guarded by session.mu; empty: it listens to nothing
+	who listener
+	at  subject // guarded by session.mu; empty: it listens to nothing
+}
+
+// listener is told when what an ear of theirs listens to may have changed: with the kind of event, or zk.EventNotWatching
+// when nobody knows any more, which is the last that the ear hears of it; and with zk.EventSession when there is a new
+// connection. They do not block, and take no lock of the session's.
+type listener interface {
+	heard(e *ear, kind zk.EventType)
 }
 
 // hear has e listen to what w is watched for, instead of what it listened to before, until that fires. It reports
@@ -84,7 +89,7 @@ func (s *session) drop(w subject, kind zk.EventType, knows *ear) {
 	for _, e := range ears {
 		e.at = subject{}
 		if e != knows {
-			e.call(kind)
+			e.who.heard(e, kind)
 		}
 	}
 }
@@ -96,7 +101,7 @@ func (s *session) reconnected() {
 	defer s.mu.Unlock()
 	for _, ears := range s.watches {
 		for _, e := range ears {
-			e.call(zk.EventSession)
+			e.who.heard(e, zk.EventSession)
 		}
 	}
 }
