@@ -305,12 +305,13 @@ func (w *waiter) vanished() error {
 // wakes it, an event or a long silence, is a hint only.
 func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) {
 	b, s := w.b, w.c.session
-	n := &neighbours{events: make(chan zk.EventType, 2)} // one of each node
+	n := &neighbours{events: make(chan zk.EventType, 2)}
 	n.before.who, n.own.who = n, n
 	defer s.ignore(&n.before)
 	defer s.ignore(&n.own)
 	there, err := b.watchNode(ctx, s, ahead, &n.before)
 	if errors.Is(err, zk.ErrNoAuth) {
+		n.crowd = true
 		there, err = w.watchQueue(ctx, ahead, &n.before)
 	}
 	if err != nil || !there {
@@ -346,19 +347,23 @@ func (w *waiter) watchQueue(ctx context.Context, ahead string, e *ear) (there bo
 	return slices.Contains(names, path.Base(ahead)), err
 }
 
-// neighbours are the candidate's own node and the one before it. Of each one event comes.
+// neighbours are the candidate's own node and the one before it. Of each the end comes, once at most, as one event.
 type neighbours struct {
 	before, own ear
+	crowd       bool // what is before is seen only by who comes and goes
 	events      chan zk.EventType
 }
 
 func (n *neighbours) heard(e *ear, kind zk.EventType) {
 	switch {
-	case kind == zk.EventSession: // their ends are told all the same
-	case e == &n.own:
-		n.events <- zk.EventNotWatching
-	default:
-		n.events <- kind
+	case kind == zk.EventSession && !n.crowd:
+		return // the end of a node is told all the same
+	case kind == zk.EventSession || e == &n.own:
+		kind = zk.EventNotWatching
+	}
+	select {
+	case n.events <- kind:
+	default: // there is reason enough to look
 	}
 }
 

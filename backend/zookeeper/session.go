@@ -181,7 +181,6 @@ func (s *session) heard(ev zk.Event) {
 	case zk.StateHasSession:
 		select {
 		case <-s.ready:
-			s.reconnected()
 		default:
 			close(s.ready) // only this goroutine of the client's does
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/hustings-go/hustings/backend"
 )
 
@@ -70,17 +72,26 @@ func packet(body ...byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 }
 
+// counter counts what it heard.
+type counter map[zk.EventType]int
+
+func (c counter) heard(_ *ear, kind zk.EventType) { c[kind]++ }
+
 func TestTheWireIsReadInAnyPieces(t *testing.T) {
 	greeting := packet(append([]byte{0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 7}, make([]byte, 21)...)...)
 	pong := packet(append([]byte{0xff, 0xff, 0xff, 0xfe}, make([]byte, 12)...)...)
 	answer := packet(append([]byte{0, 0, 0, 1}, make([]byte, 100)...)...)
 	event := packet(append([]byte{0xff, 0xff, 0xff, 0xff}, make([]byte, 30)...)...)
 	for piece := 1; piece < 70; piece++ {
-		session := &session{history: touches{tick: time.Nanosecond}}
+		heard := make(counter)
+		session := &session{history: touches{tick: time.Nanosecond}, watches: map[subject][]*ear{{path: "/"}: {{who: heard}}}}
 		conn := &scripted{piece: piece}
 		w := &wire{Conn: conn, s: session}
 		for range 3 { // the greeting, and two pings
 			_, _ = w.Write([]byte{0, 0, 0, 8, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11})
+		}
+		for _, id := range []byte{1, 2} { // what sets watches anew
+			_, _ = w.Write([]byte{0, 0, 0, 8, 0, 0, 0, id, 0, 0, 0, 101})
 		}
 		if !session.unheard() {
 			t.Fatal("a greeting that was not answered is not noticed")
@@ -94,6 +105,9 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 		if session.unheard() || session.identity() != 7 || session.ttl() != 4096*time.Millisecond || len(w.pings) != 1 || len(session.history.young) != 1 {
 			t.Fatalf("in pieces of %d: session %d of %v, %d pings are open, %d were answered; want session 7 of 4.096s, 1 and 1",
 				piece, session.identity(), session.ttl(), len(w.pings), len(session.history.young))
+		}
+		if heard[zk.EventSession] != 1 || len(w.setting) != 1 {
+			t.Fatalf("in pieces of %d: told %d times that watches were set, and %d are to be; want 1 and 1", piece, heard[zk.EventSession], len(w.setting))
 		}
 	}
 }

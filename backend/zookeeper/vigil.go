@@ -44,7 +44,7 @@ type keeper interface {
 var errStopped = errors.New("stopped")
 
 // begin has the first turn taken, unless the Backend is closed. The vigil lasts until stop, until Close, or until a turn
-// fails. If the keeper is not patient, a turn is taken also on a new connection, and after a long silence.
+// fails. If the keeper is not patient, a turn is taken also when the watches were set on a new connection, and after a long silence.
 func (v *vigil) begin(ctx context.Context, k keeper, patient bool) error {
 	v.keeper, v.values = k, context.WithoutCancel(ctx)
 	v.errand = errand.New(v.run)

@@ -38,8 +38,8 @@ type ear struct {
 }
 
 // listener is told when what an ear of theirs listens to may have changed: with the kind of event, or zk.EventNotWatching
-// when nobody knows any more, which is the last that the ear hears of it; and with zk.EventSession when there is a new
-// connection. They do not block, and take no lock of the session's.
+// when nobody knows any more, which is the last that the ear hears of it; and with zk.EventSession when the watch was set
+// anew on another connection. They do not block, and take no lock of the session's.
 type listener interface {
 	heard(e *ear, kind zk.EventType)
 }
@@ -94,9 +94,10 @@ func (s *session) drop(w subject, kind zk.EventType, knows *ear) {
 	}
 }
 
-// reconnected tells all who listen that there is a new connection. The client has its watches set again as of what it
-// heard last, but it may count as heard what came over the new connection.
-func (s *session) reconnected() {
+// setAnew tells all who listen that the watches were set on a new connection. That is done as of the last transaction that the
+// client knows of, which may be one that the new connection told of already, when the answer to another request came
+// first: then nothing tells of what happened in between.
+func (s *session) setAnew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ears := range s.watches {

@@ -3,19 +3,21 @@ package zookeeper
 import (
 	"encoding/binary"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
 )
 
-// The client does not tell which session timeout was negotiated, nor when it sent a ping that was answered.
-// Both pass over its connection, so that is where they are read. Each packet of ZooKeeper's protocol is a
+// The client does not tell which session timeout was negotiated, nor when it sent a ping that was answered, nor when its watches
+// were set again. All that passes over its connection, so that is where they are read. Each packet of ZooKeeper's protocol is a
 // length and that many bytes; the first in each direction is the greeting, and after it those of the client begin with an
 // id and an operation, those of the server with the id of what they answer.
 
 const (
 	pingXid   = -2
+	opSetAnew = 101   // sets the client's watches on a new connection
 	pingBytes = 4 + 8 // the length, the id and the operation
 	headBytes = 16    // of a packet: enough for an id, and for the timeout and the session in a greeting
 )
@@ -30,6 +32,7 @@ type wire struct {
 	greeted bool              // the server's greeting has come
 	said    bool              // the client's was sent
 	pings   []backend.Instant // sent and not answered, in order
+	setting []int32           // the ids of what sets watches anew, sent and not answered
 	heard   backend.Instant   // when something came last, or the connection was made
 
 	// What Read has seen of the packet that is coming in.
@@ -39,7 +42,7 @@ type wire struct {
 	rest   int // bytes still to come; counts once length is complete
 }
 
-// Write notes when the greeting and each ping was sent. The client writes each packet in one piece.
+// Write notes when the greeting and each ping was sent, and what sets watches anew. The client writes each packet in one piece.
 func (w *wire) Write(p []byte) (int, error) {
 	now := backend.Now()
 	w.mu.Lock()
@@ -49,12 +52,14 @@ func (w *wire) Write(p []byte) (int, error) {
 		w.s.greeting()
 	case len(p) == pingBytes && int32(binary.BigEndian.Uint32(p[4:])) == pingXid:
 		w.pings = append(w.pings, now)
+	case len(p) >= pingBytes && binary.BigEndian.Uint32(p[8:]) == opSetAnew:
+		w.setting = append(w.setting, int32(binary.BigEndian.Uint32(p[4:])))
 	}
 	w.mu.Unlock()
 	return w.Conn.Write(p)
 }
 
-// Read notes the server's greeting and the answers to pings.
+// Read notes the server's greeting, the answers to pings, and that watches were set anew.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
@@ -125,5 +130,10 @@ func (w *wire) packet() {
 	case w.greeted && got >= 4 && int32(binary.BigEndian.Uint32(w.head[:])) == pingXid && len(w.pings) > 0:
 		w.s.touch(w.pings[0], now)
 		w.pings = w.pings[1:]
+	case w.greeted && got >= 4 && len(w.setting) > 0:
+		if at := slices.Index(w.setting, int32(binary.BigEndian.Uint32(w.head[:]))); at >= 0 {
+			w.setting = slices.Delete(w.setting, at, at+1)
+			w.s.setAnew()
+		}
 	}
 }
