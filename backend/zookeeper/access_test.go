@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,30 +108,44 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// Candidates with ACLs of their own each cannot read each other's nodes, and wait for each other all the same.
+// Candidates with ACLs of their own each cannot read each other's nodes, and wait for each other all the same: not for
+// long, since the TTL is; and also where a new connection is all that tells.
 func TestCandidatesNeedNotReadEachOther(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	operator := connect(t, server.Endpoint())
-	for _, path := range []string{"/hustings", "/hustings/private"} {
+	for _, path := range []string{"/hustings", "/hustings/private", "/hustings/muted"} {
 		if _, err := operator.Create(path, nil, zk.FlagPersistent, zk.WorldACL(zk.PermAll)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	private := func(name string) *zookeeper.Backend {
-		return open(t, []string{server.Endpoint()}, zookeeper.WithAuth("digest", []byte(name+":pw")), zookeeper.WithACL(zk.DigestACL(zk.PermAll, name, "pw")...))
+	private := func(name string, opts ...zookeeper.Option) *zookeeper.Backend {
+		return open(t, []string{server.Endpoint()}, append(opts, zookeeper.WithTTL(20*time.Second),
+			zookeeper.WithAuth("digest", []byte(name+":pw")), zookeeper.WithACL(zk.DigestACL(zk.PermAll, name, "pw")...))...)
 	}
-	l := win(t, private("alice"), "private", "a")
-	next := campaign(t, t.Context(), private("bob"), "private", "b")
-	queued(t, operator, "private", 2)
-	if err := l.Resign(trial.Within(t)); err != nil {
-		t.Fatal(err)
-	}
-	won := trial.Receive(t, "the next win", next)
-	if won.err != nil {
-		t.Fatal(won.err)
-	}
-	if _, err := won.lease.Renew(trial.Within(t)); err != nil {
-		t.Error(err)
+	for key, muted := range map[string]bool{"private": false, "muted": true} {
+		tap := &wiretap{mute: new(atomic.Bool), watches: make(chan struct{}, 16)}
+		l := win(t, private("alice"), key, "a")
+		next := campaign(t, t.Context(), private("bob", zookeeper.WithDialer(tap.dial)), key, "b")
+		if queued(t, operator, key, 2); muted {
+			for range 2 { // of the node before its own, which is refused, and of its own after that
+				trial.Receive(t, "a watch", tap.watches)
+			}
+			<-time.After(servers.ZooKeeperTick) // until the last was answered
+			tap.mute.Store(true)
+		}
+		if err := l.Resign(trial.Within(t)); err != nil {
+			t.Fatal(err)
+		}
+		if muted {
+			tap.drop()
+		}
+		won := trial.Receive(t, "the next win", next)
+		if won.err != nil {
+			t.Fatal(won.err)
+		}
+		if _, err := won.lease.Renew(trial.Within(t)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
