@@ -358,7 +358,7 @@ func (n *neighbours) heard(e *ear, kind zk.EventType) {
 	switch {
 	case kind == zk.EventSession && !n.crowd:
 		return // the end of a node is told all the same
-	case kind == zk.EventSession || e == &n.own:
+	case n.crowd || e == &n.own:
 		kind = zk.EventNotWatching
 	}
 	select {

@@ -81,7 +81,8 @@
 // that is watched is watched once for the whole Backend, and nobody waits for an event: the client tells of all in one
 // place, and who leads or observes takes a turn then, in a goroutine that ends with it. (Campaign waits in its
 // caller's.) The client has the watches set again on each new connection, but as of what it heard last, which may
-// be more than it told; so observers read again after that. In case that a watch fell silent for a reason that nobody
+// be more than it told; so observers read again after that. Where there is no connection for a third of a TTL, all who
+// wait or observe ask, to be told why. In case that a watch fell silent for a reason that nobody
 // knows of, a candidate that waits looks at the node before its own, and an observer at the leader, after four TTLs without any
 // event. Who leads does not depend on it: that is decided by the write that proves a win.
 //

@@ -15,7 +15,7 @@ import (
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is
 // ZooKeeper's own: it watches the leader's node alone, so that candidates come and go unnoticed, and lists them
 // only when that is gone; where nobody stands, it watches for the first. It uses the Backend's session, and needs
-// the right to read. It reads again when there is a new connection, and when nothing has come for four TTLs. Of changes that
+// the right to read. It reads again when there is a new connection, when there is none for long, and when nothing has come for four TTLs. Of changes that
 // come faster than the loop takes them it yields the last. It may be ranged over again, and by many at once.
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
 	return func(yield func(backend.Leader, error) bool) {

@@ -30,6 +30,7 @@ type session struct {
 	proofs    *flight.Rounds[*proof] // of terms that renew
 	beat      backend.Grant          // of the renewal that others keep step with
 	guard     *time.Timer            // looks after terms that nobody renews, and after leftovers
+	outage    *time.Timer            // runs while there is no connection
 	over      bool                   // takes no more requests
 	expired   bool                   // the store said so: nothing of it is there any more, nor can be
 	lost      chan struct{}          // closed with over
@@ -101,6 +102,8 @@ func (b *Backend) open(ctx context.Context) error {
 	guarding := context.WithoutCancel(ctx)
 	s.guard = time.AfterFunc(time.Hour, func() { b.patrol(guarding, s) })
 	s.guard.Stop()
+	s.outage = time.AfterFunc(time.Hour, s.cutOff)
+	s.outage.Stop()
 	b.mu.Lock()
 	b.sessions[s] = struct{}{}
 	b.mu.Unlock()
@@ -178,7 +181,10 @@ func (s *session) heard(ev zk.Event) {
 		return
 	}
 	switch ev.State {
+	case zk.StateDisconnected:
+		s.outage.Reset(s.b.ttl / 3) // if the server only said nothing, the client has waited for two thirds
 	case zk.StateHasSession:
+		s.outage.Stop()
 		select {
 		case <-s.ready:
 		default:
@@ -367,6 +373,7 @@ func (b *Backend) end(s *session) {
 	s.sealed = true
 	s.mu.Unlock()
 	go func() {
+		defer s.outage.Stop()
 		s.conn.Close() // waits for the answer for a second at most
 		s.cut()
 		for range s.events { // closed when the client's goroutines have ended

@@ -83,6 +83,26 @@ func TestANewConnectionIsReasonToLook(t *testing.T) {
 	expect(t, all, "after", 2*long) // a long silence is four TTLs
 }
 
+// Who waits or observes is told that nobody can be reached, though they have nothing to ask.
+func TestAnOutageIsTold(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	const key = "outage"
+	win(t, open(t, []string{server.Endpoint()}), key, "leader")
+	tap := &wiretap{watches: make(chan struct{}, 16)}
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(long))
+	all := told(t, b, key)
+	expect(t, all, "leader", trial.Patience)
+	next := campaign(t, t.Context(), b, key, "next")
+	for range 2 { // of the leader's node, for both, and of the candidate's own
+		trial.Receive(t, "a watch", tap.watches)
+	}
+	<-time.After(servers.ZooKeeperTick) // until the last was answered
+	tap.kill()
+	n := trial.ReceiveWithin(t, "the end of an observation", all, 2*long) // a long silence is four TTLs
+	trial.MustPass(t, "an observation", n.err)
+	trial.MustPass(t, "a candidacy", trial.ReceiveWithin(t, "the end of a candidacy", next, 2*long).err)
+}
+
 // Nobody waits for what is told, and those who come and go listen to one watch.
 func TestWhatIsToldCostsNoGoroutine(t *testing.T) {
 	server := servers.StartZooKeeper(t)

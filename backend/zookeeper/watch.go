@@ -38,8 +38,8 @@ type ear struct {
 }
 
 // listener is told when what an ear of theirs listens to may have changed: with the kind of event, or zk.EventNotWatching
-// when nobody knows any more, which is the last that the ear hears of it; and with zk.EventSession when the watch was set
-// anew on another connection. They do not block, and take no lock of the session's.
+// when nobody knows any more; and with zk.EventSession when the watch was set anew on another connection. They do
+// not block, and take no lock of the session's.
 type listener interface {
 	heard(e *ear, kind zk.EventType)
 }
@@ -97,12 +97,17 @@ func (s *session) drop(w subject, kind zk.EventType, knows *ear) {
 // setAnew tells all who listen that the watches were set on a new connection. That is done as of the last transaction that the
 // client knows of, which may be one that the new connection told of already, when the answer to another request came
 // first: then nothing tells of what happened in between.
-func (s *session) setAnew() {
+func (s *session) setAnew() { s.alert(zk.EventSession) }
+
+// cutOff tells all who listen that nothing was heard for long, and nothing will be: who asks now is told why.
+func (s *session) cutOff() { s.alert(zk.EventNotWatching) }
+
+func (s *session) alert(kind zk.EventType) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ears := range s.watches {
 		for _, e := range ears {
-			e.who.heard(e, zk.EventSession)
+			e.who.heard(e, kind)
 		}
 	}
 }
