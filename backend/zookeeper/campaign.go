@@ -66,7 +66,7 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	if err == nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		c.leads, c.grant = true, grant
+		c.leads, c.grant = true, c.session.inStep(c, grant, c.session.ttl()/joinPart)
 		b.watchOver(c.session)
 		return c, nil
 	}

@@ -23,7 +23,8 @@ type Lease struct {
 // the election's node, which starts the sequence numbers anew, because transactions count for the whole store. It does not block.
 func (l *Lease) Token() uint64 { return uint64(l.c.token) }
 
-// Grant returns the promise that came with the write that proved the win. It does not block.
+// Grant returns the promise that came with the write that proved the win, or with another term's proof less than a tenth of the TTL
+// before. It does not block.
 func (l *Lease) Grant() backend.Grant { return l.won }
 
 // Renew writes to the store on the condition that the node is there. The write changes nothing, so that nobody
@@ -53,7 +54,7 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	if c.gone {
 		return backend.Grant{}, backend.ErrLost
 	}
-	c.grant = c.session.inStep(c, grant)
+	c.grant = c.session.inStep(c, grant, c.session.ttl()/stepPart)
 	return c.grant, nil
 }
 

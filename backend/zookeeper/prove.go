@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -97,14 +98,19 @@ func (s *session) check(ctx context.Context, proofs ...*proof) error {
 	return err
 }
 
+const (
+	stepPart = 5  // of the TTL is how far the beginning of a renewal's grant may be moved back, so that it falls together with others
+	joinPart = 10 // of the TTL is the same for a win, which has yet to be announced, and must not look late
+)
+
 // inStep returns the grant of c for a proof that earned got. So that terms find a common rhythm, and are proved together,
-// it is that of another term's renewal of late, where that promises no more, is news to this term, and leaves enough: then
+// it is that of another term's proof since window, where that promises no more, is news to this term, and leaves enough: then
 // both are due at the same time. b.mu must be held.
-func (s *session) inStep(c *candidacy, got backend.Grant) backend.Grant {
-	beat, ttl := s.beat, s.ttl()
+func (s *session) inStep(c *candidacy, got backend.Grant, window time.Duration) backend.Grant {
+	beat := s.beat
 	age := got.Sent.Since(beat.Sent)
 	earlier := age + got.TTL - beat.TTL // by how much it ends before got does
-	if beat.Sent.Since(c.grant.Sent) > 0 && age < ttl/5 && earlier >= 0 && beat.TTL >= ttl/2 {
+	if beat.Sent.Since(c.grant.Sent) > 0 && age < window && earlier >= 0 && beat.TTL >= s.ttl()/2 {
 		return beat
 	}
 	if age > 0 {

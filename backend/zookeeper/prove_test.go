@@ -158,3 +158,16 @@ func TestRenewalsFindARhythm(t *testing.T) {
 	}
 	t.Error("two that renew amid the times of each other do not find together")
 }
+
+// Terms that are won together are due together.
+func TestWinsFindARhythm(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(time.Minute)) // of which a tenth is more than two wins take
+	first, second := win(t, b, "wins/1", "x"), win(t, b, "wins/2", "x")
+	if first.Grant() != second.Grant() {
+		t.Errorf("grants %+v and %+v", first.Grant(), second.Grant())
+	}
+	if g, err := second.Renew(trial.Within(t)); err != nil || g.Sent.Since(second.Grant().Sent) <= 0 {
+		t.Errorf("%+v after %+v, error %v: no news", g, second.Grant(), err)
+	}
+}

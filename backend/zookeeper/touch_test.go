@@ -168,7 +168,7 @@ func TestARhythmPromisesNoMoreThanTheProof(t *testing.T) {
 		"it is of the future": {grant(13*s, 11*s), grant(6*s, 11*s), grant(12*s, 11*s), grant(12*s, 11*s)},
 	} {
 		session := &session{timeout: 15 * s, beat: c.beat}
-		if got := session.inStep(&candidacy{grant: c.had}, c.got); got != c.want {
+		if got := session.inStep(&candidacy{grant: c.had}, c.got, 3*s); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
