@@ -47,6 +47,8 @@ type Backend struct {
 	line        *line                      // the connection for events, while somebody listens
 	gathering   *batch                     // renewals that are about to be sent together
 	air         <-chan struct{}            // closed when the batch that was sent last is answered
+	beat        backend.Instant            // when the renewal was sent that others fall in with
+	apart       bool                       // no two keys can be in one script
 }
 
 // New makes a Backend that talks to Redis through client: a *redis.Client, also one for Sentinel, or a
@@ -70,6 +72,8 @@ func New(client redis.UniversalClient, opts ...Option) (*Backend, error) {
 		standing: make(map[string]*candidacy),
 		seen:     make(map[string]*history),
 	}
+	_, alone := client.(*redis.Client)
+	b.apart = !alone // any other may have keys on several servers
 	for _, opt := range opts {
 		if opt.apply != nil {
 			opt.apply(b)

@@ -71,8 +71,10 @@
 // thirds of a TTL to a TTL, for each Campaign and each Observe. After a TTL without any event the
 // connection is asked for a sign of life. Besides that, who waits sends nothing.
 //
-// Renewals are one request each, which proves the record by the same step; those of several elections that come
-// at the same time go out in one round trip.
+// A renewal proves the record by the same step. Those of several elections of a Backend find a common rhythm, and then go
+// out in one round trip, as one script for 200 of them; in a Cluster, where each needs its own, as one pipeline for each
+// server. For that, a Grant may count from a renewal of another election shortly before, which makes it
+// shorter, once, by half of the time between two renewals at most.
 //
 // # Time
 //

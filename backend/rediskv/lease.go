@@ -4,8 +4,6 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
 )
@@ -25,9 +23,11 @@ func (l *Lease) Token() uint64 { return l.token }
 // Grant returns the promise that came with winning. It does not block.
 func (l *Lease) Grant() backend.Grant { return l.won }
 
-// Renew extends the lease and proves the record, in one step. Renewals of several elections of a Backend that
-// come at about the same time go out together, in one round trip: so it may wait for up to 10 ms for one
-// that is in the air. The Grant counts from when the request was sent.
+// Renew extends the lease and proves the record, in one step, by a request that is sent after it was called. Renewals
+// of several elections of a Backend that come at about the same time go out together, in one round trip: so it
+// may wait for others, for up to a sixtieth of the TTL and at most 100 ms. The Grant counts from when the request was
+// sent, or from a renewal of another election of the Backend shortly before, and after this term's last: so
+// elections that renew in a fixed time after that do so together from then on.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
 	if err != nil {
@@ -56,7 +56,10 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 		l.b.give(l.c)
 		return backend.Grant{}, backend.ErrLost
 	}
-	return r.grant, nil
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.c.grant = backend.Grant{Sent: l.b.inRhythm(r.sent, l.c.grant.Sent), TTL: l.b.ttl}
+	return l.c.grant, nil
 }
 
 // forfeit answers for a term that was given up already, or lost: what it needs is to be gone from the store,
@@ -184,13 +187,4 @@ func (l *Lease) Resign(ctx context.Context) error {
 		return l.b.wrap("resign", l.c.key, err)
 	}
 	return nil
-}
-
-// extend is the request of a renewal.
-func (l *Lease) extend(ctx context.Context, c redis.Scripter, full bool) *redis.Cmd {
-	run := l.b.scripts.renew.EvalSha
-	if full {
-		run = l.b.scripts.renew.Eval
-	}
-	return run(ctx, c, keys(l.c.key), l.b.holder, l.c.number, l.token, l.b.ttl.Milliseconds())
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,23 +14,40 @@ import (
 	"github.com/hustings-go/hustings/backend"
 )
 
-// gatherFor is how long a renewal waits for the batch before it to be answered, so that those who come
-// meanwhile go out with it. It is short, because an answer that never comes must not hold up the next
-// attempt.
-const gatherFor = 10 * time.Millisecond
+const (
+	// gatherPart of the TTL, and maxGather at most, is how long a renewal waits for others: for those before it to
+	// be answered, and for those of the same rhythm to come. It is a sixth of the time that an election gives an
+	// attempt, because an answer that never comes must not hold up the next one.
+	gatherPart = 60
+	maxGather  = 100 * time.Millisecond
+
+	// soonPart of the TTL is how soon after a renewal the next one is none of the rhythm's, but a caller's who wants
+	// to know now, and waits for nobody.
+	soonPart = 5
+
+	// together is how many terms one script renews, so that it does not keep the server from others for long: about a
+	// millisecond.
+	together = 200
+
+	// maxPipeline is how many scripts go out in one round trip.
+	maxPipeline = 1000
+)
 
 // renewal is one lease's part in a batch. What follows done may be read when that is closed.
 type renewal struct {
-	l     *Lease
-	done  chan struct{}
-	ours  bool
-	grant backend.Grant
-	err   error
+	l    *Lease
+	done chan struct{}
+	ours bool
+	sent backend.Instant
+	err  error
 }
 
 // batch is renewals that go out together.
 type batch struct {
 	renewals []*renewal
+	rhythm   backend.Instant // what the first one's grant counted from
+	missing  int             // how many of that rhythm are still to come
+	full     chan struct{}   // closed when none is
 	done     chan struct{}
 }
 
@@ -37,32 +56,76 @@ type batch struct {
 func (b *Backend) join(ctx context.Context, l *Lease) *renewal {
 	r := &renewal{l: l, done: make(chan struct{})}
 	b.mu.Lock()
-	if b.gathering != nil {
-		b.gathering.renewals = append(b.gathering.renewals, r)
-		b.mu.Unlock()
-		return r
+	g, before := b.gathering, b.air
+	first := g == nil
+	if first {
+		g = &batch{rhythm: l.c.grant.Sent, full: make(chan struct{}), done: make(chan struct{})}
+		g.missing = b.company(l.c)
+		b.gathering = g
 	}
-	g := &batch{renewals: []*renewal{r}, done: make(chan struct{})}
-	b.gathering = g
-	before := b.air
+	g.renewals = append(g.renewals, r)
+	if l.c.grant.Sent == g.rhythm {
+		g.missing--
+		if g.missing == 0 {
+			close(g.full)
+		}
+	}
 	b.mu.Unlock()
-	ctx = context.WithoutCancel(ctx)
-	b.spawn(func() { b.send(ctx, g, before) })
+	if first {
+		ctx = context.WithoutCancel(ctx)
+		b.spawn(func() { b.send(ctx, g, before) })
+	}
 	return r
 }
 
-// send waits for the batch before, not for long, and then sends g and hands out the answers.
+// company is how many renewals are to be expected together with that of c, itself among them: those of all terms whose
+// grants count from the same moment, since an election renews in a fixed time after that. b.mu must be held.
+func (b *Backend) company(c *candidacy) (n int) {
+	if backend.Now().Since(c.grant.Sent) < b.ttl/soonPart {
+		return 1
+	}
+	for _, other := range b.standing {
+		if other.leads && other.grant.Sent == c.grant.Sent {
+			n++
+		}
+	}
+	return n
+}
+
+// inRhythm is what the grant of a renewal that was sent at sent counts from, where the term's last one counted from
+// latest: the beat, if that is not too old, and never later than it was sent. So renewals of several elections, each
+// some time after its own last one, fall together from then on. What is too old becomes the beat itself: as it is half
+// of the time between two renewals, any two find together. b.mu must be held.
+func (b *Backend) inRhythm(sent, latest backend.Instant) backend.Instant {
+	if b.beat.Since(sent) <= 0 && 2*sent.Since(b.beat) <= sent.Since(latest) {
+		return b.beat
+	}
+	b.beat = sent
+	return sent
+}
+
+// send waits for the batch before and for those who are missing, not for long, and then sends g and hands out the
+// answers.
 func (b *Backend) send(ctx context.Context, g *batch, before <-chan struct{}) {
-	if before != nil {
-		enough := time.NewTimer(gatherFor)
+	if before == nil {
+		before = g.full
+	}
+	enough := time.NewTimer(min(b.ttl/gatherPart, maxGather))
+	defer enough.Stop()
+	for _, wanted := range []<-chan struct{}{before, g.full} {
 		select {
-		case <-before:
+		case <-wanted:
+			continue
 		case <-enough.C:
 		}
-		enough.Stop()
+		break
 	}
 	b.mu.Lock()
 	b.gathering, b.air = nil, g.done
+	size := together
+	if b.apart {
+		size = 1
+	}
 	b.mu.Unlock()
 	defer close(g.done)
 	defer func() {
@@ -72,42 +135,72 @@ func (b *Backend) send(ctx context.Context, g *batch, before <-chan struct{}) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, b.bound)
 	defer cancel()
-	unknown := b.exchange(ctx, g.renewals, false)
-	if len(unknown) > 0 {
-		b.exchange(ctx, unknown, true)
+	unknown, refused := b.exchange(ctx, g.renewals, size, false)
+	_, again := b.exchange(ctx, unknown, size, true)
+	// What one of them is refused for is nothing to the others.
+	b.exchange(ctx, append(refused, again...), 1, true)
+}
+
+// exchange sends renewals, so many in one script, and all in one round trip unless there are very many. It returns those
+// that were not carried out because the server does not know the script, and those that it refused together.
+func (b *Backend) exchange(ctx context.Context, renewals []*renewal, size int, full bool) (unknown, refused []*renewal) {
+	for some := range slices.Chunk(slices.Collect(slices.Chunk(renewals, size)), maxPipeline) {
+		sent := backend.Now()
+		for i, answer := range b.extend(ctx, some, full) {
+			verdicts, err := answer.Slice()
+			var reply redis.Error
+			switch {
+			case err == nil && len(verdicts) != len(some[i]):
+				err = fmt.Errorf("redis gave %d answers to %d renewals", len(verdicts), len(some[i]))
+			case err != nil && !full && redis.HasErrorPrefix(err, "NOSCRIPT"):
+				unknown = append(unknown, some[i]...)
+				continue
+			case len(some[i]) > 1 && errors.As(err, &reply):
+				b.setApart(reply)
+				refused = append(refused, some[i]...)
+				continue
+			case err != nil && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)):
+				err = fmt.Errorf("%w within %v: %w", errNoAnswer, b.bound, err)
+			}
+			for k, r := range some[i] {
+				r.sent, r.err = sent, err
+				r.ours = err == nil && verdicts[k] == int64(1)
+			}
+		}
+	}
+	return unknown, refused
+}
+
+// setApart notes that keys of several elections cannot be in one script.
+func (b *Backend) setApart(refusal redis.Error) {
+	if strings.HasPrefix(refusal.Error(), "CROSSSLOT") {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.apart = true
 	}
 }
 
-// exchange sends renewals in one round trip, and returns those that were not carried out because the server
-// does not know the script.
-func (b *Backend) exchange(ctx context.Context, renewals []*renewal, full bool) (unknown []*renewal) {
-	sent := backend.Now()
-	answers := make([]*redis.Cmd, len(renewals))
-	if len(renewals) == 1 {
-		answers[0] = renewals[0].l.extend(ctx, b.client, full)
-	} else {
-		pipe := b.client.Pipeline()
-		for i, r := range renewals {
-			answers[i] = r.l.extend(ctx, pipe, full)
+// extend is the requests of renewals, one for each of groups. Each answer has its own error.
+func (b *Backend) extend(ctx context.Context, groups [][]*renewal, full bool) []*redis.Cmd {
+	script := func(c redis.Scripter, group []*renewal) *redis.Cmd {
+		run := b.scripts.renew.EvalSha
+		if full {
+			run = b.scripts.renew.Eval
 		}
-		// Each answer has its own error.
-		_, _ = pipe.Exec(ctx)
-	}
-	for i, r := range renewals {
-		ours, err := answers[i].Bool()
-		switch {
-		case err != nil && !full && redis.HasErrorPrefix(err, "NOSCRIPT"):
-			unknown = append(unknown, r)
-		case err != nil && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)):
-			r.err = fmt.Errorf("%w within %v: %w", errNoAnswer, b.bound, err)
-		case err != nil:
-			r.err = err
-		case ours:
-			r.ours, r.grant = true, backend.Grant{Sent: sent, TTL: b.ttl}
-			b.mu.Lock()
-			r.l.c.grant = r.grant
-			b.mu.Unlock()
+		keys, args := make([]string, 0, len(group)), []any{b.holder, b.ttl.Milliseconds()}
+		for _, r := range group {
+			keys, args = append(keys, leaseKey(r.l.c.key)), append(args, r.l.c.number, r.l.token)
 		}
+		return run(ctx, c, keys, args...)
 	}
-	return unknown
+	if len(groups) == 1 {
+		return []*redis.Cmd{script(b.client, groups[0])}
+	}
+	var answers []*redis.Cmd
+	pipe := b.client.Pipeline()
+	for _, group := range groups {
+		answers = append(answers, script(pipe, group))
+	}
+	_, _ = pipe.Exec(ctx)
+	return answers
 }

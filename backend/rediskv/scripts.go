@@ -56,13 +56,18 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return {'won', token}
 `
 
-// renewSource extends the lease of a term, and proves its record by the same step.
+// renewSource extends the leases of terms, one for each key, and proves their records by the same step.
 const renewSource = `
-local held = redis.call('HMGET', KEYS[1], 'holder', 'candidacy', 'token')
-if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] or held[3] ~= ARGV[3] then
-  return 0
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local held = redis.call('HMGET', key, 'holder', 'candidacy', 'token')
+  if held[1] == ARGV[1] and held[2] == ARGV[2 * i + 1] and held[3] == ARGV[2 * i + 2] then
+    answers[i] = redis.call('PEXPIRE', key, ARGV[2])
+  else
+    answers[i] = 0
+  end
 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return answers
 `
 
 // proclaimSource announces another value in a term.

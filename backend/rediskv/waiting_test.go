@@ -82,37 +82,6 @@ func TestOneConnectionForEvents(t *testing.T) {
 	})
 }
 
-// Renewals that come together go out together.
-func TestRenewalsShareARoundTrip(t *testing.T) {
-	t.Parallel()
-	var calls counter
-	b := open(t, connect(t, servers.StartRedis(t).Endpoint(), calls.count), rediskv.WithTTL(long))
-	const keys = 50
-	var leases [keys]backend.Lease
-	for i := range leases {
-		leases[i] = trial.Win(t, b, fmt.Sprintf("shared/%d", i), "x")
-	}
-	all := func() {
-		var renewing sync.WaitGroup
-		for _, l := range leases {
-			renewing.Go(func() {
-				before := backend.Now()
-				g, err := l.Renew(trial.Within(t))
-				if err != nil || g.Sent.Since(before) < 0 {
-					t.Errorf("Renew: sent %v before it was asked for, error %v", before.Since(g.Sent), err)
-				}
-			})
-		}
-		renewing.Wait()
-	}
-	all() // makes what connections it takes
-	before := calls.sent.Load()
-	all()
-	if n := calls.sent.Load() - before; n > keys/4 {
-		t.Errorf("%d round trips for %d renewals", n, keys)
-	}
-}
-
 // The more wait, the more they spread their tries, and the first to win spares the others theirs.
 func TestNoHerd(t *testing.T) {
 	server := servers.StartRedis(t)
