@@ -21,8 +21,8 @@ const (
 )
 
 var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Lease   = (*Lease)(nil)
+	_ backend.LeaderTeller = (*Backend)(nil)
+	_ backend.LossTeller   = (*Lease)(nil)
 )
 
 // Backend is one session with Redis: an identity of its own, under which any number of elections stand. Its

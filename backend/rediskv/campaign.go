@@ -133,48 +133,119 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value string) (attempt,
 	if err != nil || a.won {
 		return a, err
 	}
-	ear, err := b.listen(ctx, c.key)
-	if err != nil {
-		return attempt{}, err
-	}
-	defer ear.leave()
-	// Only now is a release sure to be heard, so the key must be looked at again.
+	w := b.stay(ctx, c.key)
+	defer w.leave()
 	for {
+		// Not before it is sure that a release is heard.
+		if err := w.linger(ctx); err != nil {
+			return attempt{}, err
+		}
 		a, err := b.acquire(ctx, c, value)
 		if err != nil || a.won {
 			return a, err
 		}
-		if err := b.linger(ctx, ear, a.next); err != nil {
-			return attempt{}, err
-		}
+		w.next(a.next)
 	}
 }
 
-// linger waits until it is time to try again: after a release that was told, or when the lease of
-// whoever holds the key would have ended, in next or less.
-func (b *Backend) linger(ctx context.Context, e *ear, next time.Duration) error {
-	look := time.NewTimer(next)
-	defer look.Stop()
+// waiter tells a candidate when to look at the key.
+type waiter struct {
+	b     *Backend
+	ear   *ear
+	calls chan struct{} // has an element when the ear has called
+	look  *time.Timer
+
+	// Guarded by Backend.mu.
+
+	begun bool // the ear is ready
+	told  bool // an event has set look, since the candidate looked last
+}
+
+// stay makes a waiter whose first look is due when events are heard.
+func (b *Backend) stay(ctx context.Context, key string) *waiter {
+	w := &waiter{b: b, calls: make(chan struct{}, 1), look: time.NewTimer(b.bound)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w.ear = b.tune(ctx, key, w.hear, w.called)
+	w.called() // events may be heard already
+	return w
+}
+
+// called takes a call of the ear.
+func (w *waiter) called() {
+	select {
+	case w.calls <- struct{}{}:
+	default:
+	}
+}
+
+func (w *waiter) leave() {
+	w.look.Stop()
+	w.ear.leave()
+}
+
+// hear takes an event. b.mu is held.
+func (w *waiter) hear(ev event) {
+	switch ev.kind {
+	case won:
+		w.look.Reset(w.b.until(ev.ttl))
+	case proclaimed: // somebody holds it, still
+		return
+	case released:
+		w.look.Reset(spread(ev.crowd))
+	case somethingElse:
+		w.look.Reset(0)
+	}
+	w.told = true
+}
+
+// next sets the next look to be in so long, unless an event that came after the last one has set it.
+func (w *waiter) next(in time.Duration) {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	if !w.told {
+		w.look.Reset(in)
+	}
+}
+
+// linger waits until it is time to look: when events are heard, after a release that was told, or when the lease of
+// whoever holds the key would have ended.
+func (w *waiter) linger(ctx context.Context) error {
 	for {
 		select {
-		case <-e.news:
-			switch ev := e.latest(); ev.kind {
-			case won:
-				look.Reset(b.until(ev.ttl))
-			case proclaimed: // somebody holds it, still
-			case released:
-				look.Reset(spread(ev.crowd))
-			case somethingElse:
-				return nil
+		case <-w.calls:
+			if begins, err := w.begins(); begins || err != nil {
+				return err
 			}
-		case <-look.C:
-			return nil
-		case <-e.broken():
-			return e.failure()
+		case <-w.look.C:
+			return w.due()
 		case <-ctx.Done():
 			return calls.Ended(ctx)
 		}
 	}
+}
+
+// begins reports whether events are heard from now on, or why none will be.
+func (w *waiter) begins() (bool, error) {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	ready, err := w.ear.state()
+	if !ready || w.begun {
+		return false, err
+	}
+	w.begun, w.told = true, false
+	return true, err
+}
+
+// due begins a look.
+func (w *waiter) due() error {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	w.told = false
+	if !w.begun {
+		return fmt.Errorf("%w to a subscription within %v", errNoAnswer, w.b.bound)
+	}
+	return nil
 }
 
 // spread is how long to wait after a release that so many heard.

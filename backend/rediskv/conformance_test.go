@@ -43,7 +43,7 @@ func conform(t *testing.T, operator redis.UniversalClient, dial func(testing.TB,
 		Calls:     calls.sent.Load,
 		IdleCalls: 2, // a look at the key, and a ping where nothing was heard
 		Parallel:  true,
-		Features:  backendtest.Features{Expiry: true, WaitTellsLoss: true},
+		Features:  backendtest.Features{Expiry: true, WaitTellsLoss: true, Tells: true},
 		Open: func(t testing.TB, ttl time.Duration) backend.Backend {
 			client := dial(t, &calls)
 			b, err := rediskv.New(client, rediskv.WithTTL(ttl))

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // line is the one connection on which all that wait, lead or observe hear of events. It is there while
@@ -35,92 +33,47 @@ type line struct {
 type topic struct {
 	name    string
 	ears    map[*ear]struct{}
-	on      bool          // it was asked for last, and not given up
-	pending int           // requests for it that are not answered
-	ready   chan struct{} // closed when Redis has confirmed the latest of them
-	isReady bool
-	broken  chan struct{} // closed when nothing more will come
-	err     error         // why
+	on      bool  // it was asked for last, and not given up
+	pending int   // requests for it that are not answered
+	ready   bool  // Redis has confirmed the latest of them: events are heard from then on
+	err     error // why nothing more will come
 }
 
-// ear is one listener on one topic.
+// ear is one listener on one topic. Both functions are called with Backend.mu held, so that they must not block.
 type ear struct {
 	l    *line
 	t    *topic
-	key  string
-	news chan struct{} // has an element when latest is new
-	last event         // guarded by Backend.mu
+	hear func(event)
+	call func() // the topic is ready, or nothing more will come: see state
 }
 
-// listen returns when Redis has confirmed that events of key are heard from now on.
-func (b *Backend) listen(ctx context.Context, key string) (*ear, error) {
-	e, ready := b.tune(ctx, key)
-	overdue := time.NewTimer(b.bound)
-	defer overdue.Stop()
-	var err error
-	select {
-	case <-ready:
-		return e, nil
-	case <-e.t.broken:
-		err = e.t.err
-	case <-overdue.C:
-		err = fmt.Errorf("%w to a subscription within %v", errNoAnswer, b.bound)
-	case <-ctx.Done():
-		err = calls.Ended(ctx)
-	}
-	e.leave()
-	return nil, err
-}
-
-// tune adds a listener to the line, making that if there is none.
-func (b *Backend) tune(ctx context.Context, key string) (_ *ear, ready <-chan struct{}) {
-	b.mu.Lock()
+// tune makes a listener to the events of key, and the line if there is none. Each tune is followed by one leave. b.mu must
+// be held.
+func (b *Backend) tune(ctx context.Context, key string, hear func(event), call func()) *ear {
 	l := b.line
-	if l != nil {
-		e := l.add(key)
-		ready := e.t.ready
-		b.mu.Unlock()
-		l.wake()
-		return e, ready
+	if l == nil {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		l = &line{b: b, cancel: cancel, kick: make(chan struct{}, 1), topics: make(map[string]*topic), done: make(chan struct{})}
+		b.line = l
+		go l.live(ctx)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	l = &line{b: b, cancel: cancel, kick: make(chan struct{}, 1), topics: make(map[string]*topic), done: make(chan struct{})}
-	b.line = l
-	e := l.add(key)
-	ready = e.t.ready
-	b.mu.Unlock()
-	go l.live(ctx)
-	return e, ready
-}
-
-// add makes a listener. b.mu must be held.
-func (l *line) add(key string) *ear {
 	name := channel(key)
 	t := l.topics[name]
 	if t == nil {
-		t = &topic{name: name, ears: make(map[*ear]struct{}), ready: make(chan struct{}), broken: make(chan struct{})}
+		t = &topic{name: name, ears: make(map[*ear]struct{}, 1)}
 		l.topics[name] = t
-	} else if !t.on && t.isReady {
-		// It was given up; what was confirmed then does not count.
-		t.ready, t.isReady = make(chan struct{}), false
+	} else if !t.on {
+		t.ready = false // it was given up; what was confirmed then does not count
 	}
-	e := &ear{l: l, t: t, key: key, news: make(chan struct{}, 1)}
+	e := &ear{l: l, t: t, hear: hear, call: call}
 	t.ears[e] = struct{}{}
 	l.ears++
+	l.wake()
 	return e
 }
 
-// broken is closed when nothing more will be heard; failure tells why.
-func (e *ear) broken() <-chan struct{} { return e.t.broken }
-
-func (e *ear) failure() error { return e.t.err }
-
-// latest returns what was heard last. What came between does not matter: each event tells how things stand.
-func (e *ear) latest() event {
-	e.l.b.mu.Lock()
-	defer e.l.b.mu.Unlock()
-	return e.last
-}
+// state tells whether events are heard from now on, or why nothing more will come. b.mu must be held.
+func (e *ear) state() (ready bool, _ error) { return e.t.ready, e.t.err }
 
 // leave ends the listening. The last to leave a line ends it.
 func (e *ear) leave() {
@@ -292,9 +245,9 @@ func (l *line) answered(err error) {
 		delete(l.topics, t.name) // who asks next tries anew
 		t.fail(err)
 	case t.pending > 0:
-	case t.on && !t.isReady:
-		t.isReady = true
-		close(t.ready)
+	case t.on && !t.ready:
+		t.ready = true
+		t.call()
 	case !t.on && len(t.ears) == 0:
 		delete(l.topics, t.name)
 	}
@@ -306,15 +259,11 @@ func (l *line) deliver(m *redis.Message) {
 	defer l.b.mu.Unlock()
 	l.heard = true
 	t := l.topics[m.Channel]
-	if t == nil {
-		return
+	if t == nil || !t.ready {
+		return // who listens looks as soon as it is ready
 	}
 	for e := range t.ears {
-		e.last = ev
-		select {
-		case e.news <- struct{}{}:
-		default:
-		}
+		e.hear(ev)
 	}
 }
 
@@ -338,5 +287,11 @@ func (l *line) fail(err error) {
 // fail ends a topic. b.mu must be held.
 func (t *topic) fail(err error) {
 	t.err = err
-	close(t.broken)
+	t.call()
+}
+
+func (t *topic) call() {
+	for e := range t.ears {
+		e.call()
+	}
 }

@@ -80,44 +80,27 @@ func (l *Lease) forfeit(ctx context.Context) error {
 // Wait listens to the key's channel, and reads the record first and when something was told, so that ErrLost
 // is never a message's word. A record that was deleted by hand without a message shows at the next Renew.
 func (l *Lease) Wait(ctx context.Context) error {
-	return l.b.wrap("wait", l.c.key, l.wait(ctx))
-}
-
-func (l *Lease) wait(ctx context.Context) error {
-	ctx, leave, err := l.b.calls.Enter(ctx, false)
-	if err != nil {
+	told := make(chan error, 1)
+	stop := l.TellLoss(ctx, func(err error) { told <- err })
+	defer stop()
+	select {
+	case err := <-told:
 		return err
-	}
-	defer leave()
-	ear, err := l.b.listen(ctx, l.c.key)
-	if err != nil {
-		return err
-	}
-	defer ear.leave()
-	for {
-		if err := l.prove(ctx); err != nil {
-			return err
-		}
-		if err := l.hear(ctx, ear); err != nil {
-			return err
-		}
+	case <-ctx.Done():
+		return l.b.wrap("wait", l.c.key, calls.Ended(ctx))
 	}
 }
 
-// hear returns nil when the record should be read again.
-func (l *Lease) hear(ctx context.Context, e *ear) error {
-	for {
-		select {
-		case <-e.news:
-			if !e.latest().about(l.token) {
-				return nil
+// TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while the record is read.
+func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
+	return l.b.keepVigil(ctx, l.c.key,
+		func(v *vigil, ev event) {
+			if !ev.about(l.token) {
+				v.call()
 			}
-		case <-e.broken():
-			return e.failure()
-		case <-ctx.Done():
-			return calls.Ended(ctx)
-		}
-	}
+		},
+		func(ctx context.Context, _ *vigil) error { return l.prove(ctx) },
+		func(err error) { tell(l.b.wrap("wait", l.c.key, err)) })
 }
 
 // prove reads the record, and returns ErrLost if it is not this term's own.

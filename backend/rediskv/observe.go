@@ -6,110 +6,86 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
-	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is Redis's own:
 // it listens to the key's channel and reads the record when something was told, and when its lease
-// would have ended, which Redis itself tells nobody. It needs the right to read and to subscribe. It may be
-// ranged over again, and by many at once. A token lower than one that it has seen ends it with an
-// [ErrDataLost].
+// would have ended, which Redis itself tells nobody. It needs the right to read and to subscribe. Of changes that come
+// faster than the loop takes them, it yields the last. It may be ranged over again, and by many at once. A token lower
+// than one that it has seen ends it with an [ErrDataLost].
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
 	return func(yield func(backend.Leader, error) bool) {
-		if err := backend.ValidateKey(key); err != nil {
-			yield(backend.Leader{}, err)
-			return
+		type news struct {
+			leader backend.Leader
+			err    error
 		}
-		observing, leave, err := b.calls.Enter(ctx, false)
-		if err == nil {
-			defer leave()
-			o := &observer{b: b, key: key, yield: yield}
-			err = o.run(observing)
-		}
-		if !errors.Is(err, errLeft) && ctx.Err() == nil {
-			yield(backend.Leader{}, b.wrap("observe", key, err))
+		told := make(chan news, 1) // the latest
+		stop := b.TellLeaders(ctx, key, func(l backend.Leader, err error) {
+			select {
+			case <-told: // what was not taken is out of date
+			default:
+			}
+			told <- news{l, err}
+		})
+		defer stop()
+		for ctx.Err() == nil {
+			select {
+			case n := <-told:
+				if !yield(n.leader, n.err) || n.err != nil {
+					return
+				}
+			case <-ctx.Done():
+			}
 		}
 	}
 }
 
-// observer is one Observe under way.
+// TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while the record is read.
+func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
+	if err := backend.ValidateKey(key); err != nil {
+		return tellOnce(func() { tell(backend.Leader{}, err) })
+	}
+	o := &observer{b: b, key: key, told: func(l backend.Leader) { tell(l, nil) }}
+	return b.keepVigil(ctx, key, o.hear, o.look, func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) })
+}
+
+// observer is one observation under way. Its vigil takes its turns, one at a time.
 type observer struct {
-	b     *Backend
-	key   string
-	yield func(backend.Leader, error) bool
+	b    *Backend
+	key  string
+	told func(backend.Leader)
 
 	began  bool
 	leader backend.Leader // as told last
 	newest uint64         // the highest token told
 }
 
-// errLeft says that the caller left the loop.
-var errLeft = errors.New("the caller left the loop")
+// hear takes an event. b.mu is held.
+func (o *observer) hear(v *vigil, _ event) { v.call() }
 
-// run yields until there is trouble, which the end of ctx and the caller's leaving are too.
-func (o *observer) run(ctx context.Context) error {
-	ear, err := o.b.listen(ctx, o.key)
+// look tells who leads, unless that was said already, and has the next look made when that lease would have ended.
+func (o *observer) look(ctx context.Context, v *vigil) error {
+	r, err := o.b.read(ctx, o.key)
 	if err != nil {
 		return err
 	}
-	defer ear.leave()
-	for {
-		left, err := o.read(ctx)
-		if err != nil {
-			return err
-		}
-		if err := o.pause(ctx, ear, left); err != nil {
-			return err
-		}
-	}
-}
-
-// pause returns nil when it is time to read again.
-func (o *observer) pause(ctx context.Context, e *ear, left time.Duration) error {
-	look := time.NewTimer(o.b.until(left))
-	defer look.Stop()
-	select {
-	case <-e.news:
-		e.latest()
-		return nil
-	case <-look.C:
-		return nil
-	case <-e.broken():
-		return e.failure()
-	case <-ctx.Done():
-		return calls.Ended(ctx)
-	}
-}
-
-// read tells who leads, and returns how long that lease has left; negative if there is none.
-func (o *observer) read(ctx context.Context) (left time.Duration, _ error) {
-	r, err := o.b.read(ctx, o.key)
-	if err != nil {
-		return 0, err
-	}
 	if err := o.b.remember(o.key, r.token, r.ttl); err != nil {
-		return 0, err
+		return err
 	}
 	if r.token != 0 && r.token < o.newest {
-		return 0, fmt.Errorf("%w: token %d came after %d", ErrDataLost, r.token, o.newest)
+		return fmt.Errorf("%w: token %d came after %d", ErrDataLost, r.token, o.newest)
 	}
-	return r.left, o.tell(r.leader())
-}
-
-// tell yields who leads now, unless that was said already.
-func (o *observer) tell(l backend.Leader) error {
+	v.again(o.b.until(r.left))
+	l := r.leader()
 	if o.began && l.Token == o.leader.Token && bytes.Equal(l.Value, o.leader.Value) {
 		return nil
 	}
 	o.began, o.leader, o.newest = true, l, max(o.newest, l.Token)
-	if !o.yield(backend.Leader{Value: bytes.Clone(l.Value), Token: l.Token}, nil) {
-		return errLeft
-	}
+	o.told(backend.Leader{Value: bytes.Clone(l.Value), Token: l.Token})
 	return nil
 }
 

@@ -175,3 +175,32 @@ func TestEventsAreHints(t *testing.T) {
 	}
 	trial.MustBe(t, "Wait", trial.Receive(t, "Wait", waited), backend.ErrLost)
 }
+
+// A release that is told while a candidate looks is not overlooked for what the look says, which came before it.
+func TestToldDuringALook(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	guard := trial.Win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "looking", "guard")
+	client := connect(t, server.Endpoint())
+	h := newHolding("evalsha")
+	client.AddHook(h)
+	b := open(t, client, rediskv.WithTTL(long))
+	leaders := watch(t, b, "looking")
+	trial.Receive(t, "the leader", leaders)
+	h.on.Store(true)
+	waiting := trial.Campaign(t, t.Context(), b, "looking", "x")
+	trial.Receive(t, "the answer to the first try", h.answered)
+	h.release <- struct{}{}
+	trial.Receive(t, "the answer to the look", h.answered)
+	h.on.Store(false)
+	if err := guard.Resign(trial.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := trial.Receive(t, "vacancy", leaders); !got.Vacant() { // then all who listen on b have heard
+		t.Errorf("observed %v", got)
+	}
+	h.release <- struct{}{}
+	if o := trial.Receive(t, "the win", waiting); o.Err != nil {
+		t.Error(o.Err)
+	}
+}
