@@ -24,13 +24,13 @@ func fenceKey(key string) string { return "{" + key + "}:fence" }
 // channel is where changes are told. Who listens takes a message for a hint.
 func channel(key string) string { return "{" + key + "}:events" }
 
-// record is the hash of leaseKey as it was read at one moment; the zero record means that there is none.
+// record is the hash of leaseKey as it was read at one moment; without a token there is none.
 type record struct {
 	holder, candidacy string
 	token             uint64
 	value             []byte
 	ttl               time.Duration // what the holder asks for with each renewal
-	left              time.Duration // until it expires; negative: never
+	left              time.Duration // until it expires; negative: never, or there is none
 }
 
 // fields are what a record is read from, in the order of parse.
@@ -47,7 +47,7 @@ func parse(values []any, left time.Duration) (record, error) {
 		}
 	}
 	if found == 0 {
-		return record{}, nil
+		return record{left: -1}, nil
 	}
 	token, err := parseToken(texts[2])
 	if err != nil {

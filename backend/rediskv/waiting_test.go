@@ -137,6 +137,27 @@ func TestNoHerd(t *testing.T) {
 	t.Error("most candidates tried, each time")
 }
 
+// A key that nobody leads is looked at once in a TTL, as Redis tells when somebody does.
+func TestVacancyIsNotPolled(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	var calls counter
+	b := open(t, connect(t, server.Endpoint(), calls.count), rediskv.WithTTL(long))
+	leaders := watch(t, b, "vacant")
+	if got := trial.Receive(t, "vacancy", leaders); !got.Vacant() {
+		t.Errorf("observed %v", got)
+	}
+	before := calls.sent.Load()
+	<-time.After(500 * time.Millisecond)
+	if n := calls.sent.Load() - before; n > 1 {
+		t.Errorf("%d requests of one that observes a vacant key", n)
+	}
+	l := trial.Win(t, open(t, connect(t, server.Endpoint())), "vacant", "x")
+	if got := trial.Receive(t, "the leader", leaders); got.Token != l.Token() {
+		t.Errorf("observed %v", got)
+	}
+}
+
 // What comes from the network is a hint: any payload only makes who listens look.
 func TestEventsAreHints(t *testing.T) {
 	t.Parallel()
