@@ -133,7 +133,7 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value string) (attempt,
 	if err != nil || a.won {
 		return a, err
 	}
-	w := b.stay(ctx, c.key)
+	w := b.stay(ctx, c.key, a.held)
 	defer w.leave()
 	for {
 		// Not before it is sure that a release is heard.
@@ -144,7 +144,7 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value string) (attempt,
 		if err != nil || a.won {
 			return a, err
 		}
-		w.next(a.next)
+		w.looked(a.held)
 	}
 }
 
@@ -157,15 +157,17 @@ type waiter struct {
 
 	// Guarded by Backend.mu.
 
-	begun bool // the ear is ready
-	told  bool // an event has set look, since the candidate looked last
+	begun   bool // the ear is ready
+	told    bool // an event has set look, since the candidate looked last
+	outlook outlook
 }
 
-// stay makes a waiter whose first look is due when events are heard.
-func (b *Backend) stay(ctx context.Context, key string) *waiter {
-	w := &waiter{b: b, calls: make(chan struct{}, 1), look: time.NewTimer(b.bound)}
+// stay makes a waiter behind a term. Its first look is due when events are heard.
+func (b *Backend) stay(ctx context.Context, key string, held record) *waiter {
+	w := &waiter{b: b, calls: make(chan struct{}, 1), look: time.NewTimer(b.bound), outlook: outlook{b: b}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	w.outlook.seen(held)
 	w.ear = b.tune(ctx, key, w.hear, w.called)
 	w.called() // events may be heard already
 	return w
@@ -188,7 +190,12 @@ func (w *waiter) leave() {
 func (w *waiter) hear(ev event) {
 	switch ev.kind {
 	case won:
-		w.look.Reset(w.b.until(ev.ttl))
+		w.look.Reset(w.outlook.told(ev))
+	case renewed:
+		if !w.outlook.about(ev) {
+			return
+		}
+		w.look.Reset(w.outlook.told(ev))
 	case proclaimed: // somebody holds it, still
 		return
 	case released:
@@ -199,12 +206,12 @@ func (w *waiter) hear(ev event) {
 	w.told = true
 }
 
-// next sets the next look to be in so long, unless an event that came after the last one has set it.
-func (w *waiter) next(in time.Duration) {
+// looked takes what a look said. When to look next, an event that came since may have set.
+func (w *waiter) looked(held record) {
 	w.b.mu.Lock()
 	defer w.b.mu.Unlock()
-	if !w.told {
-		w.look.Reset(in)
+	if next := w.outlook.seen(held); !w.told {
+		w.look.Reset(next)
 	}
 }
 
@@ -257,21 +264,12 @@ func spread(crowd int) time.Duration {
 	return rand.N(min(time.Duration(crowd)*elbowRoom, maxSpread))
 }
 
-// until is how long to wait for a lease that has left to run, which at most one TTL: a little
-// longer, so that it is over then, and not all who wait ask at once.
-func (b *Backend) until(left time.Duration) time.Duration {
-	if left < 0 || left > b.ttl {
-		left = b.ttl
-	}
-	return left + time.Millisecond + rand.N(min(b.ttl/50, maxSpread))
-}
-
 // attempt is what one try to take the key came to.
 type attempt struct {
 	won   bool
 	token uint64
 	grant backend.Grant
-	next  time.Duration // when to look again, if it was not won
+	held  record // by whom, if it was not won; without the value
 }
 
 // acquire tries once to take the key. An error may leave the fate of the try open; a win that comes to
@@ -329,13 +327,13 @@ func (b *Backend) try(ctx context.Context, c *candidacy, value string) (attempt,
 		if err != nil {
 			return attempt{}, err
 		}
-		// A loss that comes to light here is told when the key is free. Until then the holder's lease counts.
-		_ = b.remember(c.key, token, parseTTL(text(2)))
-		left := time.Duration(-1)
+		held := record{holder: text(3), token: token, ttl: parseTTL(text(2)), left: -1}
 		if ms, ok := answer[len(answer)-1].(int64); ok && ms >= 0 {
-			left = time.Duration(ms) * time.Millisecond
+			held.left = time.Duration(ms) * time.Millisecond
 		}
-		return attempt{next: b.until(left)}, nil
+		// A loss that comes to light here is told when the key is free. Until then the holder's lease counts.
+		_ = b.remember(c.key, token, held.ttl)
+		return attempt{held: held}, nil
 	case "behind":
 		return attempt{}, b.standBack(c.key, text(1))
 	default:

@@ -47,7 +47,8 @@
 //
 //	{a/b}:lease   hash: holder, candidacy, token, ttl (in ms), value; expires with the lease
 //	{a/b}:fence   the counter, which never expires; do not delete it
-//	{a/b}:events  channel: "won TOKEN TTL", "value TOKEN", "released LISTENERS"; hints, never decisions
+//	{a/b}:events  channel: "won TOKEN TTL", "won TOKEN TTL LEFT BY" at each renewal, "value TOKEN",
+//	              "released LISTENERS"; hints, never decisions
 //
 // The braces are a hash tag, so that both keys are in one slot of a Cluster. The value is what the candidate
 // announces, byte for byte. Each write is one Lua script, on the condition that the record is the writer's own;
@@ -58,7 +59,7 @@
 //	redis-cli del '{service/swarm/leader}:lease'                   # deposes the leader;
 //	redis-cli publish '{service/swarm/leader}:events' deposed      # and tells everybody at once
 //
-// Without the second, the leader finds out with its next renewal, and candidates within a TTL. There is no recipe of
+// Without the second, the leader finds out with its next renewal, and candidates within a TTL of its last one. There is no recipe of
 // Redis's own to share an election with, and other lock libraries use other keys: do not mix them.
 //
 // # Waiting
@@ -67,9 +68,14 @@
 // events of all its elections, while somebody waits, leads or observes. A release is told there; the more
 // listen, the more they spread their tries, and the first to win is told to the rest, who then need not
 // try. Nobody is told of an expiry in time (expired events may be late without bound), so who waits looks
-// by itself when the holder's lease would have ended, had it not been renewed: that is one request in two
-// thirds of a TTL to a TTL, for each Campaign and each Observe. After a TTL without any event the
-// connection is asked for a sign of life. Besides that, who waits sends nothing.
+// by itself when the holder's lease would have ended. Each renewal is told, with how long the lease had left then,
+// and moves that look: so while the leader renews, Campaign and Observe make no requests, whether the message comes in
+// time or late. Where it does not come, as from an earlier version of this package, they look once in two thirds
+// of a TTL to a TTL; and they do once in ten TTLs whatever they are told. After a TTL without any event the connection
+// is asked for a sign of life. Besides that, who waits sends nothing.
+//
+// Who leads or observes has no goroutine of its own here: [Lease.TellLoss] and [Backend.TellLeaders] tell by the
+// connection's.
 //
 // A renewal proves the record by the same step. Those of several elections of a Backend find a common rhythm, and then go
 // out in one round trip, as one script for 200 of them; in a Cluster, where each needs its own, as one pipeline for each
@@ -91,7 +97,7 @@
 //	ACL SETUSER candidate +cluster|slots +command
 //
 // %R~ (reading only) is of Redis 7; before, write ~. Whoever may write the keys can depose a leader and become one;
-// whoever may publish can make candidates look, and nothing more.
+// whoever may publish can make candidates look, or look late, by ten TTLs at most, and nothing more.
 //
 // Redis 6.2 or later, and Valkey, should do; it is tested with Redis 7.0.15. Redis 7 or later is recommended.
 package rediskv

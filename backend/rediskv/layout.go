@@ -81,8 +81,10 @@ func parseTTL(s string) time.Duration {
 // event is a message on an election's channel, as a hint.
 type event struct {
 	kind  eventKind
-	token uint64        // of the term that was won, or whose value changed
-	ttl   time.Duration // of the term that was won
+	token uint64        // of the term that was won or renewed, or whose value changed
+	ttl   time.Duration // of the term that was won or renewed
+	left  time.Duration // what the lease had left when it was renewed
+	by    string        // the random part of who renewed it
 	crowd int           // how many listened when the key was released
 }
 
@@ -91,6 +93,7 @@ type eventKind int
 const (
 	somethingElse eventKind = iota // an operator's, or a later version's: look
 	won                            // "won TOKEN TTL"
+	renewed                        // "won TOKEN TTL LEFT BY", which earlier versions take for the same
 	proclaimed                     // "value TOKEN"
 	released                       // "released LISTENERS"
 )
@@ -98,24 +101,24 @@ const (
 // parseEvent never fails: what it does not know is a reason to look.
 func parseEvent(payload string) event {
 	words := strings.Fields(payload)
-	number := func(i int) uint64 {
+	word := func(i int) string {
 		if i >= len(words) {
-			return 0
+			return ""
 		}
-		n, err := strconv.ParseUint(words[i], 10, 63)
+		return words[i]
+	}
+	number := func(i int) uint64 {
+		n, err := strconv.ParseUint(word(i), 10, 63)
 		if err != nil {
 			return 0
 		}
 		return n
 	}
-	if len(words) == 0 {
-		return event{}
-	}
-	switch words[0] {
+	switch word(0) {
 	case "won":
-		ev := event{kind: won, token: number(1)}
-		if len(words) > 2 {
-			ev.ttl = parseTTL(words[2])
+		ev := event{kind: won, token: number(1), ttl: parseTTL(word(2))}
+		if len(words) > 3 {
+			ev.kind, ev.left, ev.by = renewed, parseTTL(word(3)), word(4)
 		}
 		return ev
 	case "value":

@@ -95,7 +95,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 	return l.b.keepVigil(ctx, l.c.key,
 		func(v *vigil, ev event) {
-			if !ev.about(l.token) {
+			if ev.kind != renewed && !ev.about(l.token) {
 				v.call()
 			}
 		},

@@ -49,7 +49,7 @@ func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend
 	if err := backend.ValidateKey(key); err != nil {
 		return tellOnce(func() { tell(backend.Leader{}, err) })
 	}
-	o := &observer{b: b, key: key, told: func(l backend.Leader) { tell(l, nil) }}
+	o := &observer{b: b, key: key, told: func(l backend.Leader) { tell(l, nil) }, outlook: outlook{b: b}}
 	return b.keepVigil(ctx, key, o.hear, o.look, func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) })
 }
 
@@ -62,10 +62,19 @@ type observer struct {
 	began  bool
 	leader backend.Leader // as told last
 	newest uint64         // the highest token told
+
+	outlook outlook
 }
 
 // hear takes an event. b.mu is held.
-func (o *observer) hear(v *vigil, _ event) { v.call() }
+func (o *observer) hear(v *vigil, ev event) {
+	switch {
+	case ev.kind != renewed:
+		v.call()
+	case o.outlook.about(ev):
+		v.timer.Reset(o.outlook.told(ev))
+	}
+}
 
 // look tells who leads, unless that was said already, and has the next look made when that lease would have ended.
 func (o *observer) look(ctx context.Context, v *vigil) error {
@@ -79,7 +88,9 @@ func (o *observer) look(ctx context.Context, v *vigil) error {
 	if r.token != 0 && r.token < o.newest {
 		return fmt.Errorf("%w: token %d came after %d", ErrDataLost, r.token, o.newest)
 	}
-	v.again(o.b.until(r.left))
+	o.b.mu.Lock()
+	v.timer.Reset(o.outlook.seen(r))
+	o.b.mu.Unlock()
 	l := r.leader()
 	if o.began && l.Token == o.leader.Token && bytes.Equal(l.Value, o.leader.Value) {
 		return nil

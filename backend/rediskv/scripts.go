@@ -30,7 +30,7 @@ if held[1] then
     return {'won', held[3]}
   end
   if not mine or (tonumber(held[2]) or 0) > tonumber(ARGV[2]) then
-    return {'held', held[3], held[4], redis.call('PTTL', KEYS[1])}
+    return {'held', held[3], held[4], held[1], redis.call('PTTL', KEYS[1])}
   end
 elseif redis.call('EXISTS', KEYS[1]) == 1 then
   return redis.error_reply('FOREIGN a hash without a holder')
@@ -56,13 +56,18 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return {'won', token}
 `
 
-// renewSource extends the leases of terms, one for each key, and proves their records by the same step.
+// renewSource extends the leases of terms, one for each key, and proves their records by the same step. It tells who
+// waits or observes how much each lease had left, so that they need not look. That nobody may be told is no reason not
+// to renew.
 const renewSource = `
 local answers = {}
 for i, key in ipairs(KEYS) do
   local held = redis.call('HMGET', key, 'holder', 'candidacy', 'token')
   if held[1] == ARGV[1] and held[2] == ARGV[2 * i + 1] and held[3] == ARGV[2 * i + 2] then
+    local left = redis.call('PTTL', key)
     answers[i] = redis.call('PEXPIRE', key, ARGV[2])
+    local told = 'won ' .. held[3] .. ' ' .. ARGV[2] .. ' ' .. left .. ' ' .. string.match(held[1], '[^/]*$')
+    redis.pcall('PUBLISH', string.sub(key, 1, -6) .. 'events', told)
   else
     answers[i] = 0
   end

@@ -61,13 +61,6 @@ func tellOnce(tell func()) (stop func()) {
 	return e.Stop
 }
 
-// again has a turn due in so long. A turn calls it.
-func (v *vigil) again(in time.Duration) {
-	v.b.mu.Lock()
-	defer v.b.mu.Unlock()
-	v.timer.Reset(in)
-}
-
 // ring makes a turn due.
 func (v *vigil) ring() {
 	v.b.mu.Lock()
