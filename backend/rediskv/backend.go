@@ -9,6 +9,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
+	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
 const (
@@ -36,6 +37,7 @@ type Backend struct {
 	bound   time.Duration // of each single request
 
 	calls calls.Open
+	reads *flight.Rounds[*reading]
 
 	// mu guards everything below and all fields of candidacies that change. It is never held across a
 	// request.
@@ -86,6 +88,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)
+	b.reads = flight.NewRounds(min(b.ttl/gatherPart, maxGather), b.readAll)
 	b.holder = rand.Text()
 	if b.name != "" {
 		b.holder = b.name + "/" + b.holder

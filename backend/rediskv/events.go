@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ type line struct {
 // topic is one channel on a line.
 type topic struct {
 	name    string
-	ears    map[*ear]struct{}
+	ears    []*ear
 	on      bool  // it was asked for last, and not given up
 	pending int   // requests for it that are not answered
 	ready   bool  // Redis has confirmed the latest of them: events are heard from then on
@@ -60,13 +61,13 @@ func (b *Backend) tune(ctx context.Context, key string, hear func(event), call f
 	name := channel(key)
 	t := l.topics[name]
 	if t == nil {
-		t = &topic{name: name, ears: make(map[*ear]struct{}, 1)}
+		t = &topic{name: name}
 		l.topics[name] = t
 	} else if !t.on {
 		t.ready = false // it was given up; what was confirmed then does not count
 	}
 	e := &ear{l: l, t: t, hear: hear, call: call}
-	t.ears[e] = struct{}{}
+	t.ears = append(t.ears, e)
 	l.ears++
 	l.wake()
 	return e
@@ -79,7 +80,7 @@ func (e *ear) state() (ready bool, _ error) { return e.t.ready, e.t.err }
 func (e *ear) leave() {
 	b, l := e.l.b, e.l
 	b.mu.Lock()
-	delete(e.t.ears, e)
+	e.t.ears = slices.DeleteFunc(e.t.ears, func(other *ear) bool { return other == e })
 	l.ears--
 	last := l.ears == 0
 	if last && b.line == l {
@@ -262,7 +263,7 @@ func (l *line) deliver(m *redis.Message) {
 	if t == nil || !t.ready {
 		return // who listens looks as soon as it is ready
 	}
-	for e := range t.ears {
+	for _, e := range t.ears {
 		e.hear(ev)
 	}
 }
@@ -291,7 +292,7 @@ func (t *topic) fail(err error) {
 }
 
 func (t *topic) call() {
-	for e := range t.ears {
+	for _, e := range t.ears {
 		e.call()
 	}
 }

@@ -111,9 +111,7 @@ func (l *Lease) prove(ctx context.Context) error {
 	if gone {
 		return backend.ErrLost
 	}
-	values, err := ask(ctx, l.b, func(ctx context.Context) ([]any, error) {
-		return l.b.client.HMGet(ctx, leaseKey(l.c.key), "holder", "candidacy", "token").Result()
-	})
+	values, _, err := l.b.read(ctx, l.c.key)
 	if err != nil {
 		return err
 	}

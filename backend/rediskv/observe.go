@@ -3,11 +3,8 @@ package rediskv
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
 )
@@ -78,7 +75,11 @@ func (o *observer) hear(v *vigil, ev event) {
 
 // look tells who leads, unless that was said already, and has the next look made when that lease would have ended.
 func (o *observer) look(ctx context.Context, v *vigil) error {
-	r, err := o.b.read(ctx, o.key)
+	values, left, err := o.b.read(ctx, o.key)
+	if err != nil {
+		return err
+	}
+	r, err := parse(values, left)
 	if err != nil {
 		return err
 	}
@@ -98,18 +99,4 @@ func (o *observer) look(ctx context.Context, v *vigil) error {
 	o.began, o.leader, o.newest = true, l, max(o.newest, l.Token)
 	o.told(backend.Leader{Value: bytes.Clone(l.Value), Token: l.Token})
 	return nil
-}
-
-// read reads the record. Token and value are of one moment; how long the lease has left is of one shortly
-// after, and only says when to look again.
-func (b *Backend) read(ctx context.Context, key string) (record, error) {
-	return ask(ctx, b, func(ctx context.Context) (record, error) {
-		pipe := b.client.Pipeline()
-		values := pipe.HMGet(ctx, leaseKey(key), fields()...)
-		left := pipe.PTTL(ctx, leaseKey(key))
-		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-			return record{}, err
-		}
-		return parse(values.Val(), left.Val())
-	})
 }

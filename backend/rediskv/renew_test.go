@@ -14,12 +14,13 @@ import (
 	"github.com/hustings-go/hustings/internal/trial"
 )
 
-// winAll wins so many elections on b.
+// winAll wins so many elections on b, each with its key for a value.
 func winAll(t testing.TB, b *rediskv.Backend, name string, n int) []backend.Lease {
 	t.Helper()
 	leases := make([]backend.Lease, n)
 	for i := range leases {
-		leases[i] = trial.Win(t, b, fmt.Sprintf("%s/%d", name, i), "x")
+		key := fmt.Sprintf("%s/%d", name, i)
+		leases[i] = trial.Win(t, b, key, key)
 	}
 	return leases
 }

@@ -2,11 +2,12 @@ package rediskv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/errand"
 )
@@ -14,44 +15,63 @@ import (
 // vigil listens to a key's events for one who leads or observes, and lets them take a turn whenever there is reason to: as
 // soon as events are heard, and when it is due. No goroutine waits for that.
 type vigil struct {
-	b      *Backend
-	ctx    context.Context                     //nolint:containedctx // made by calls.Enter: it ends with Close, or when the vigil is stopped
-	turn   func(context.Context, *vigil) error // its error ends the vigil
-	end    func(error)                         // tells why it ended by itself
-	errand *errand.Errand
-
-	stopped atomic.Bool // nobody is to be told any more
+	b       *Backend
+	values  context.Context                     //nolint:containedctx // it never ends, and is what a turn's context is made from
+	turn    func(context.Context, *vigil) error // its error ends the vigil
+	end     func(error)                         // tells why it ended by itself
+	errand  *errand.Errand
+	closing calls.Notice
 
 	// Guarded by Backend.mu.
 
-	ear   *ear
-	begun bool        // there was a turn
-	due   bool        // there is reason for one
-	timer *time.Timer // makes it due: until it has begun, because Redis does not confirm that events are heard
+	ear    *ear                    // nil before it listens, and after
+	begun  bool                    // there was a turn
+	due    bool                    // there is reason for one
+	timer  *time.Timer             // makes it due: until it has begun, because Redis does not confirm that events are heard
+	halted error                   // why there is no turn any more
+	cancel context.CancelCauseFunc // of the latest turn's context
 }
+
+// errStopped halts a vigil that is stopped.
+var errStopped = errors.New("nobody is to be told any more")
 
 // keepVigil begins a vigil, which lasts until it is stopped, until Close, or until a turn fails. What of the events is
 // reason for a turn, hear tells, which is called with b.mu held and must not block.
 func (b *Backend) keepVigil(ctx context.Context, key string, hear func(*vigil, event), turn func(context.Context, *vigil) error, end func(error)) (stop func()) {
-	ctx, leave, err := b.calls.Enter(context.WithoutCancel(ctx), false)
-	if err != nil {
+	v := &vigil{b: b, values: context.WithoutCancel(ctx), turn: turn, end: end}
+	v.errand = errand.New(v.run)
+	v.closing.Closed = func() {
+		v.halt(backend.ErrClosed)
+		v.errand.Call()
+	}
+	if err := b.calls.Tell(&v.closing); err != nil {
 		return tellOnce(func() { end(err) })
 	}
-	v := &vigil{b: b, ctx: ctx, turn: turn, end: end}
-	v.errand = errand.New(v.run)
 	b.mu.Lock()
-	v.timer = time.AfterFunc(b.bound, v.ring)
-	v.ear = b.tune(ctx, key, func(ev event) { hear(v, ev) }, v.errand.Call)
+	if v.halted == nil {
+		v.timer = time.AfterFunc(b.bound, v.ring)
+		v.ear = b.tune(ctx, key, func(ev event) { hear(v, ev) }, v.errand.Call)
+	}
 	b.mu.Unlock()
-	unbind := context.AfterFunc(ctx, v.errand.Call)
 	v.errand.Call() // events may be heard already
 	return sync.OnceFunc(func() {
-		v.stopped.Store(true)
-		unbind()
-		leave()
+		v.halt(errStopped)
 		v.errand.Stop()
 		v.rest()
+		b.calls.Forget(&v.closing)
 	})
+}
+
+// halt ends the turn under way, and lets there be no further ones.
+func (v *vigil) halt(why error) {
+	v.b.mu.Lock()
+	defer v.b.mu.Unlock()
+	if v.halted == nil {
+		v.halted = why
+	}
+	if v.cancel != nil {
+		v.cancel(v.halted)
+	}
 }
 
 // tellOnce has something told that there is to tell, and no more.
@@ -76,14 +96,16 @@ func (v *vigil) call() {
 
 // run takes a turn if there is reason to.
 func (v *vigil) run() {
-	due, err := v.reason()
+	ctx, cancel := context.WithCancelCause(v.values)
+	defer cancel(nil)
+	due, err := v.reason(cancel)
 	if due {
-		err = v.turn(v.ctx, v)
+		err = v.turn(ctx, v)
 	}
-	if v.ctx.Err() != nil {
-		err = calls.Ended(v.ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	if err == nil || v.stopped.Load() {
+	if err == nil || errors.Is(err, errStopped) {
 		return
 	}
 	v.errand.Retire()
@@ -91,10 +113,14 @@ func (v *vigil) run() {
 	v.end(err)
 }
 
-// reason reports whether there is reason for a turn, or why the vigil is over.
-func (v *vigil) reason() (due bool, _ error) {
+// reason reports whether there is reason for a turn, which cancel ends, or why the vigil is over.
+func (v *vigil) reason(cancel context.CancelCauseFunc) (due bool, _ error) {
 	v.b.mu.Lock()
 	defer v.b.mu.Unlock()
+	if v.halted != nil {
+		return false, v.halted
+	}
+	v.cancel = cancel
 	due, v.due = v.due, false
 	ready, err := v.ear.state()
 	switch {
@@ -114,9 +140,9 @@ func (v *vigil) rest() {
 	v.b.mu.Lock()
 	ear := v.ear
 	v.ear = nil
-	v.timer.Stop()
 	v.b.mu.Unlock()
 	if ear != nil {
+		v.timer.Stop()
 		ear.leave()
 	}
 }

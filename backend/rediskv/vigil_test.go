@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,18 +49,26 @@ func newHolding(command string) *holding {
 func (h *holding) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if h.on.Load() && cmd.Name() == h.command {
-			h.answered <- struct{}{}
-			<-h.release
-		}
+		h.hold(cmd)
 		return err
+	}
+}
+
+func (h *holding) hold(cmd redis.Cmder) {
+	if h.on.Load() && cmd.Name() == h.command {
+		h.answered <- struct{}{}
+		<-h.release
 	}
 }
 
 func (h *holding) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (h *holding) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		h.hold(cmds[0])
+		return err
+	}
 }
 
 // An election that leads, and is observed, costs no goroutine that waits for news.
@@ -166,5 +175,27 @@ func TestSubscriptionThatIsNotConfirmed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "subscription") {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// Close may come at any moment while something begins to be told.
+func TestCloseWhileTellingBegins(t *testing.T) {
+	t.Parallel()
+	client := connect(t, nowhere)
+	for range 5000 {
+		b := open(t, client, rediskv.WithTTL(long))
+		var closing sync.WaitGroup
+		closing.Go(func() {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		told := make(chan error, 1)
+		stop := b.TellLeaders(t.Context(), "closing", func(_ backend.Leader, err error) { told <- err })
+		closing.Wait()
+		if err := trial.Receive(t, "the end", told); err == nil { // ErrClosed, or that nobody listens there
+			t.Error("told of no error")
+		}
+		stop()
 	}
 }
