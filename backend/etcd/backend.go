@@ -32,15 +32,17 @@ type Backend struct {
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
-	mu       sync.Mutex
-	closed   bool
-	calls    map[*call]struct{}
-	vigils   map[*vigil]*session   // of each leader the session, of each observer nil
-	standing map[string]*candidacy // who campaigns for a key, or holds it
-	current  *session              // the one that new candidacies join, or nil
-	opening  *flight.Slot          // the request that makes the next one
-	rounds   rounds                // reads that are sent together
-	sessions map[*session]struct{} // all that may still have records in the store
+	mu        sync.Mutex
+	closed    bool
+	calls     map[*call]struct{}
+	vigils    map[*vigil]*session   // of each leader the session, of each observer nil
+	observers int                   // of vigils
+	look      *time.Timer           // the next look of those who observe; nil before the first
+	standing  map[string]*candidacy // who campaigns for a key, or holds it
+	current   *session              // the one that new candidacies join, or nil
+	opening   *flight.Slot          // the request that makes the next one
+	rounds    rounds                // reads that are sent together
+	sessions  map[*session]struct{} // all that may still have records in the store
 }
 
 // New makes a Backend that talks to etcd through client. It sends nothing: the session begins with the

@@ -85,13 +85,11 @@ func (o *observer) turn(ctx context.Context, n news) error {
 			return err
 		}
 		o.watch(prefix(o.key), true, o.at+1)
-		o.lookLater()
 		return nil
 	}
 	if err := o.apply(ctx, n.events); err != nil || !n.look {
 		return err
 	}
-	o.lookLater()
 	return o.compare(ctx)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -28,7 +27,6 @@ type vigil struct {
 	over   error                   // why there are no turns any more
 	cancel context.CancelCauseFunc // ends the turn under way
 	due    bool                    // it is time to look whether the watch fell silent
-	look   *time.Timer
 }
 
 // keeper is who keeps a vigil.
@@ -58,6 +56,9 @@ func (b *Backend) keep(ctx context.Context, s *session, v *vigil, who keeper) (s
 		return nil, backend.ErrClosed
 	}
 	b.vigils[v] = s
+	if s == nil {
+		b.observed(+1)
+	}
 	v.call()
 	return v.stop, nil
 }
@@ -127,32 +128,24 @@ func (v *vigil) watch(key string, below bool, next int64) {
 	}
 }
 
-// lookLater has a turn look in time whether the watch fell silent. A turn calls it.
-func (v *vigil) lookLater() {
+// lookNow has a turn look whether the watch fell silent.
+func (v *vigil) lookNow() {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.look != nil {
-		v.look.Reset(v.b.untilLook())
-		return
-	}
-	v.look = time.AfterFunc(v.b.untilLook(), func() {
-		v.mu.Lock()
-		v.due = true
-		v.mu.Unlock()
-		v.call()
-	})
+	v.due = true
+	v.mu.Unlock()
+	v.call()
 }
 
 // rest lets go of what the vigil held.
 func (v *vigil) rest() {
 	v.b.mu.Lock()
-	delete(v.b.vigils, v)
-	v.b.mu.Unlock()
-	v.mu.Lock()
-	if v.look != nil {
-		v.look.Stop()
+	if s, on := v.b.vigils[v]; on {
+		delete(v.b.vigils, v)
+		if s == nil {
+			v.b.observed(-1)
+		}
 	}
-	v.mu.Unlock()
+	v.b.mu.Unlock()
 	if v.watched != nil {
 		v.b.watches.close(v.watched)
 		v.watched = nil
