@@ -55,7 +55,10 @@ func measureHerd(t *testing.T, r *run) {
 type herd struct{ requests, entries, took figures }
 
 func measureOneHerd(t *testing.T, r *run, s system, waiting int) (h herd) {
-	const ttl = 60 * time.Second // few keep-alives
+	ttl := 60 * time.Second // few keep-alives
+	if s.store == "etcd" {
+		ttl = time.Hour // and few looks in case that a watch fell silent, one per TTL and session
+	}
 	repeats := pick(r, 2, 10)
 	st := r.store(s.store)
 	m, p := st.meter(t, st.at("", ttl))
