@@ -45,11 +45,11 @@ type Backend struct {
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
 	mu       sync.Mutex
-	standing map[string]*candidacy    // who campaigns for a key, or holds it
-	windows  map[string]time.Duration // see firstWindow; of keys where others were met
-	current  *session                 // the one that new candidacies join, or nil
-	opening  *flight.Slot             // the request that makes the next one
-	sessions map[*session]struct{}    // all that may still hold keys in the store
+	standing map[string]*candidacy // who campaigns for a key, or holds it
+	windows  map[string]window     // of keys where others were met
+	current  *session              // the one that new candidacies join, or nil
+	opening  *flight.Slot          // the request that makes the next one
+	sessions map[*session]struct{} // all that may still hold keys in the store
 }
 
 // New makes a Backend that talks to Consul through client, which also brings the address, TLS, ACL token,
@@ -68,7 +68,7 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 		client:   client,
 		ttl:      DefaultTTL,
 		standing: make(map[string]*candidacy),
-		windows:  make(map[string]time.Duration),
+		windows:  make(map[string]window),
 		sessions: make(map[*session]struct{}),
 	}
 	for _, opt := range opts {

@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -136,38 +135,6 @@ func (b *Backend) run(ctx context.Context, c *candidacy, value []byte) (waited b
 	return w.waited, err
 }
 
-// The window is the time within which a candidate picks a moment to take a free key. It is none as long as
-// nobody else was met, so that a lone candidate takes the key as soon as it is free. As stations on one
-// cable do, those who write too late double theirs; they shorten it by an eighth when they see in time
-// that somebody else has the key, or when they win. So of many, a sixth or fewer write in vain, once
-// they know of each other. Each such write is an entry in the log of Consul's servers.
-const (
-	firstWindow = 2 * time.Millisecond
-	maxWindow   = 250 * time.Millisecond
-	maxWindows  = 1024 // that are remembered
-)
-
-// window is the window with which to begin: what the last candidacy for key has learnt.
-func (b *Backend) window(key string) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.windows[key]
-}
-
-// keepWindow remembers what a candidacy for key has learnt.
-func (b *Backend) keepWindow(key string, window time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.windows, key)
-	if window == 0 {
-		return
-	}
-	if len(b.windows) >= maxWindows {
-		clear(b.windows)
-	}
-	b.windows[key] = window
-}
-
 // maxRetry bounds the time from one refusal for a lock-delay to the next try.
 const maxRetry = time.Second
 
@@ -177,28 +144,30 @@ type waiter struct {
 	c      *candidacy
 	value  []byte
 	pulse  *flight.Pulse
-	window time.Duration
+	window window
 	waited bool // for longer than the first look
 }
 
 // run waits until the key is free and takes it.
 func (w *waiter) run(ctx context.Context) error {
 	now, err := w.look(ctx, 0, 0)
-	for pause := time.Duration(0); err == nil; {
+	for delay, drawn := time.Duration(0), time.Duration(0); err == nil; {
 		switch {
 		case now.kv.Session != "":
-			now, pause, err = w.vacancy(ctx, now)
+			now, err = w.vacancy(ctx, now)
+			delay, drawn = 0, w.window.draw()
 			continue
 		case exists(&now.kv) && now.kv.Flags != api.LockFlagValue:
 			return errForeign
 		}
 		// It is free, or was so when we looked; while we pause, we watch whether it stays so.
-		if pause > 0 {
+		if pause := delay + drawn; pause > 0 {
+			free := time.Now()
 			if now, err = w.look(ctx, now.index, pause); err != nil {
 				return err
 			}
 			if now.kv.Session != "" {
-				w.window = max(w.window*7/8, firstWindow)
+				w.window = w.window.seen(time.Since(free) - delay)
 				continue
 			}
 		}
@@ -206,43 +175,39 @@ func (w *waiter) run(ctx context.Context) error {
 		case isConflict(err, saysDelay):
 			// The session that held it was ended, and nothing will tell when its lock-delay is over.
 			w.waited = true
-			err, pause = nil, w.afterDelay(pause)
+			err, delay, drawn = nil, w.afterDelay(delay), max(w.window, window(firstWindow)).draw()
 		case isConflict(err, saysHeld):
-			w.window = min(max(2*w.window, firstWindow), maxWindow)
+			w.window = w.window.late(drawn)
+			delay, drawn = 0, w.window.draw()
 			now, err = w.look(ctx, 0, 0)
-		default:
-			if w.window = w.window * 7 / 8; w.window < firstWindow/2 {
-				w.window = 0
-			}
-			return err
+		case err == nil:
+			w.window = w.window.won(drawn)
+			return nil
 		}
 	}
 	return err
 }
 
-// vacancy waits until the key is not held by whoever holds it now, and picks when to take it.
-func (w *waiter) vacancy(ctx context.Context, now view) (view, time.Duration, error) {
+// vacancy waits until the key is not held by whoever holds it now.
+func (w *waiter) vacancy(ctx context.Context, now view) (view, error) {
 	w.waited = true
 	for now.kv.Session != "" {
 		var err error
 		if now, err = w.look(ctx, now.index, w.b.block); err != nil {
-			return view{}, 0, err
+			return view{}, err
 		}
 	}
-	if w.window == 0 {
-		return now, 0, nil
-	}
-	return now, 1 + rand.N(w.window), nil
+	return now, nil
 }
 
-// afterDelay picks the time until the next try after one that was refused for a lock-delay: first our own,
+// afterDelay is the time until the next try after one that was refused for a lock-delay: first our own,
 // which candidates of one election usually share, and then longer ones.
 func (w *waiter) afterDelay(last time.Duration) time.Duration {
 	next := max(w.b.lockDelay, 10*time.Millisecond)
 	if last >= next {
 		next = 2 * last
 	}
-	return min(next, maxRetry) + rand.N(max(w.window, firstWindow))
+	return min(next, maxRetry)
 }
 
 // look is watch, while the session is kept alive.

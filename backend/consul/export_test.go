@@ -1,0 +1,20 @@
+package consul
+
+import "time"
+
+// MaxWindow is the longest time that a free key is left alone by somebody who has met others.
+const MaxWindow = maxWindow
+
+// Window is a window, for tests.
+type Window struct{ w window }
+
+// LongestWindow is that of a candidate that has met many.
+func LongestWindow() Window { return Window{window(maxWindow)} }
+
+func (w Window) Draw() time.Duration { return w.w.draw() }
+
+func (w *Window) Late(drawn time.Duration) { w.w = w.w.late(drawn) }
+
+func (w *Window) Seen(after time.Duration) { w.w = w.w.seen(after) }
+
+func (w *Window) Won(drawn time.Duration) { w.w = w.w.won(drawn) }

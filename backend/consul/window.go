@@ -1,0 +1,82 @@
+package consul
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// window is the time within which a candidate picks a moment to take a free key: the first of those who wait takes
+// it, and the others see so before they write, as each write in vain is an entry in the log of Consul's servers. It is none
+// as long as nobody else was met, so that a lone candidate takes the key as soon as it is free.
+//
+// Nobody knows how many wait. So the moments are not picked evenly, but the more often the later in the window they
+// are: with a spread of window / ln(window / 1 ms), of however many the first is about one spread before the second. The
+// first of few comes late in the window, that of a hundred after a quarter of the longest, that of very many at once.
+// All that is to be learnt is whether those who wait are few, and for that the window becomes shorter.
+type window time.Duration
+
+const (
+	firstWindow = 8 * time.Millisecond
+	maxWindow   = 250 * time.Millisecond
+	maxWindows  = 1024 // that are remembered
+)
+
+// draw picks how long to wait before the key is taken.
+func (w window) draw() time.Duration {
+	if w == 0 {
+		return 0
+	}
+	latest := math.Log(max(time.Duration(w).Seconds()*1000, math.E))
+	return max(1, time.Duration(float64(w)*(1-rand.ExpFloat64()/latest)))
+}
+
+// late is the window after a write in vain at the moment that was drawn. It grows fast, because of many all write until it
+// is long; but not if the key lay free for half of it before, as those who wait are few then, and met by chance.
+func (w window) late(drawn time.Duration) window {
+	if w > window(firstWindow) && drawn >= time.Duration(w)/2 {
+		return w
+	}
+	return min(max(8*w, window(firstWindow)), window(maxWindow))
+}
+
+// seen is the window after somebody else was seen to have taken the key, before a write.
+func (w window) seen(after time.Duration) window {
+	if w <= window(firstWindow) || after < time.Duration(w)/2 {
+		return w
+	}
+	return max(w/2, window(firstWindow))
+}
+
+// won is the window after a win at the moment that was drawn.
+func (w window) won(drawn time.Duration) window {
+	next := w / 2
+	if drawn > time.Duration(w)/2 {
+		next = w / 4
+	}
+	if next < window(firstWindow)/4 {
+		return 0
+	}
+	return next
+}
+
+// window is the window with which to begin: what the last candidacy for key has learnt.
+func (b *Backend) window(key string) window {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.windows[key]
+}
+
+// keepWindow remembers what a candidacy for key has learnt.
+func (b *Backend) keepWindow(key string, w window) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.windows, key)
+	if w == 0 {
+		return
+	}
+	if len(b.windows) >= maxWindows {
+		clear(b.windows)
+	}
+	b.windows[key] = w
+}

@@ -1,0 +1,89 @@
+package consul_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hustings-go/hustings/backend/consul"
+)
+
+// noticed is how long after the draw of the first a key is seen to be taken, by all others.
+const noticed = 8 * time.Millisecond
+
+// handOver lets the candidates with these windows take a key once, and returns who gets it, how many write, and when the
+// first does.
+func handOver(windows []consul.Window) (winner, writes int, first time.Duration) {
+	drawn := make([]time.Duration, len(windows))
+	for i, w := range windows {
+		if drawn[i] = w.Draw(); drawn[i] < drawn[winner] {
+			winner = i
+		}
+	}
+	first = drawn[winner]
+	for i := range windows {
+		switch {
+		case i == winner:
+			windows[i].Won(first)
+		case drawn[i] == 0 || drawn[i] < first+noticed:
+			writes++
+			windows[i].Late(drawn[i])
+		default:
+			windows[i].Seen(first + noticed)
+		}
+	}
+	return winner, writes + 1, first
+}
+
+// Of however many, few write, once they have met; and the key does not lie free for long.
+func TestFewOfManyWrite(t *testing.T) {
+	t.Parallel()
+	for _, stay := range []bool{true, false} { // winners stand again when their term is over
+		for _, n := range []int{1, 2, 9, 100, 1000} {
+			const crowds, learning, handovers = 20, 3, 7
+			writes, slow := 0, time.Duration(0)
+			for range crowds {
+				windows := make([]consul.Window, n)
+				for i := range learning + handovers {
+					winner, w, first := handOver(windows)
+					if i >= learning {
+						writes += w
+						slow += first
+					}
+					if !stay { // and somebody else comes, who has learnt the same
+						windows[winner] = windows[(winner+1)%n]
+					}
+				}
+			}
+			each, took := float64(writes)/crowds/handovers, slow/crowds/handovers
+			t.Logf("%d wait, winners stay %v: %.1f write and the first does so after %v", n, stay, each, took)
+			if each > 3+float64(n)/20 || took > 40*time.Millisecond {
+				t.Errorf("of %d who wait, %.1f write per handover, and the first does so after %v", n, each, took)
+			}
+			if n == 1 && (each != 1 || took != 0) {
+				t.Errorf("who is alone writes %.1f times, after %v", each, took)
+			}
+		}
+	}
+}
+
+// Who was one of many and is alone now takes the key within the longest window, and soon at once.
+func TestTheLastOfMany(t *testing.T) {
+	t.Parallel()
+	for range 1000 {
+		w, alone := consul.LongestWindow(), 0
+		for first := true; ; first = false {
+			d := w.Draw()
+			if d == 0 {
+				break
+			}
+			alone++
+			if d > consul.MaxWindow || first && d <= 0 {
+				t.Fatalf("the key is left alone for %v, at most %v is allowed", d, consul.MaxWindow)
+			}
+			w.Won(d)
+		}
+		if alone > 9 {
+			t.Fatalf("who is alone waited before %d wins", alone)
+		}
+	}
+}
