@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -49,6 +50,11 @@ func TestNewRefuses(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), tc.want) || !retry.IsPermanent(err) {
 			t.Errorf("TTL %v, lock-delay %v: %v, want a permanent error with %q", tc.ttl, tc.delay, err, tc.want)
+		}
+	}
+	for _, n := range []int{0, -1} {
+		if _, err := consul.New(client, consul.WithMaxQueries(n)); !retry.IsPermanent(err) || !strings.Contains(err.Error(), fmt.Sprintf("at most %d queries may block; at least 1 is needed", n)) {
+			t.Errorf("%d queries: %v, want a permanent error with what is allowed", n, err)
 		}
 	}
 	if b, err := consul.New(client); err != nil || b.TTL() != consul.DefaultTTL {
@@ -313,8 +319,8 @@ func TestIndexThatGoesBackIsForgotten(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if want := []string{"", "1000", ""}; !slices.Equal(asked, want) {
-		t.Errorf("asked from the indexes %q, want %q", asked, want)
+	if want := []string{"", "1000", ""}; !slices.Equal(asked[:min(3, len(asked))], want) {
+		t.Errorf("asked from the indexes %q, want %q first", asked, want)
 	}
 }
 

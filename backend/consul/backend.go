@@ -23,8 +23,8 @@ const maxBlock = 10 * time.Minute
 const defaultName = "hustings"
 
 var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Lease   = (*Lease)(nil)
+	_ backend.LeaderTeller = (*Backend)(nil)
+	_ backend.LossTeller   = (*Lease)(nil)
 )
 
 // Backend is one session with a Consul datacenter, on which any number of elections stand. Its methods are
@@ -39,6 +39,9 @@ type Backend struct {
 	block     time.Duration // of each blocking query that waits for a change
 	renewing  time.Duration // of each renewal, with all that goes before it
 
+	maxQueries int           // that block
+	turns      chan struct{} // what single requests take, see turn
+
 	calls  calls.Open
 	proofs *flight.Rounds[*candidacy]
 
@@ -50,16 +53,21 @@ type Backend struct {
 	current  *session              // the one that new candidacies join, or nil
 	opening  *flight.Slot          // the request that makes the next one
 	sessions map[*session]struct{} // all that may still hold keys in the store
+	sights   map[string]*sight     // of the keys that somebody wants to be told of
+	querying map[*sight]struct{}   // those with a query that blocks, at most maxQueries
+	line     line                  // those that wait for one
+	spare    line                  // those that would take one, and can do without
+	passing  *passing              // the looks at those that have none, or nil
 }
 
 // New makes a Backend that talks to Consul through client, which also brings the address, TLS, ACL token,
 // datacenter, namespace and partition. It sends nothing: the session begins with the first Campaign. The
-// client's connections stay the caller's. A nil client, and a TTL or a lock-delay that Consul cannot keep,
+// client's connections stay the caller's. A nil client, a TTL or a lock-delay that Consul cannot keep, and no queries,
 // are refused with an error that says what is allowed.
 //
 // Each single request is bounded by a third of the TTL, at most 5 s; a renewal, which others wait for too, by
 // a tenth, so that one that hangs leaves time for more. The client's HttpClient should have no
-// Timeout of its own (api.DefaultConfig sets none): queries block for a TTL when nothing happens.
+// Timeout of its own (api.DefaultConfig sets none): queries block for up to ten minutes when nothing happens.
 func New(client *api.Client, opts ...Option) (*Backend, error) {
 	if err := validateClient(client); err != nil {
 		return nil, err
@@ -70,6 +78,12 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 		standing: make(map[string]*candidacy),
 		windows:  make(map[string]window),
 		sessions: make(map[*session]struct{}),
+		sights:   make(map[string]*sight),
+		querying: make(map[*sight]struct{}),
+		turns:    make(chan struct{}, maxTurns),
+
+		maxQueries: DefaultMaxQueries,
+		spare:      line{held: true},
 	}
 	for _, opt := range opts {
 		if opt.apply != nil {
@@ -83,6 +97,9 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 		b.lockDelay = defaultLockDelay(b.ttl)
 	}
 	if err := validateLockDelay(b.lockDelay); err != nil {
+		return nil, err
+	}
+	if err := validateMaxQueries(b.maxQueries); err != nil {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)

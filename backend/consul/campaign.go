@@ -20,10 +20,10 @@ const grace = time.Second
 // Campaign stands for key with value announced, and blocks until it is won or fails. See
 // [backend.Backend] for the contract; what is Consul's own:
 //
-// Consul has no queue. Who waits holds a blocking query on the key, and all of them wake when it is free. Who
+// Consul has no queue. A query blocks on the key for those who wait in one Backend, and all of them wake when it is free. Who
 // has met no other candidate takes it at once; others wait for a random while first, still watching, and
 // take it if nobody else did. Waiting sends one query per TTL, besides the session's renewal every third
-// of it.
+// of it; or, if more keys are waited for than queries may block, takes part in a look every second (see WithMaxQueries).
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a key
 // that holds something else than an election, or a server that is too old; an ErrDenied when the ACL token
@@ -63,6 +63,7 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		c.leads, c.grant = true, c.session.grant
+		b.touch(key)
 		return c, nil
 	}
 	b.withdraw(context.WithoutCancel(ctx), c)
@@ -128,9 +129,10 @@ func (b *Backend) win(ctx context.Context, c *candidacy, value []byte) error {
 // run waits for the key and takes it, on the session that c has joined. It reports whether it waited for longer
 // than the first look.
 func (b *Backend) run(ctx context.Context, c *candidacy, value []byte) (waited bool, _ error) {
-	w := &waiter{b: b, c: c, value: value, pulse: b.pulse(c.session), window: b.window(c.key)}
+	w := &waiter{b: b, c: c, value: value, pulse: b.pulse(c.session), window: b.window(c.key), news: make(chan struct{}, 1)}
 	defer w.pulse.Stop()
 	err := w.run(ctx)
+	w.leave()
 	b.keepWindow(c.key, w.window)
 	return w.waited, err
 }
@@ -145,12 +147,20 @@ type waiter struct {
 	value  []byte
 	pulse  *flight.Pulse
 	window window
-	waited bool // for longer than the first look
+	news   chan struct{} // that the listener was called
+	l      *listener     // nil before the first wait
+	waited bool          // for longer than the first look
+}
+
+func (w *waiter) leave() {
+	if w.l != nil {
+		w.b.leave(w.l)
+	}
 }
 
 // run waits until the key is free and takes it.
 func (w *waiter) run(ctx context.Context) error {
-	now, err := w.look(ctx, 0, 0)
+	now, err := w.look(ctx)
 	for delay, drawn := time.Duration(0), time.Duration(0); err == nil; {
 		switch {
 		case now.kv.Session != "":
@@ -162,12 +172,10 @@ func (w *waiter) run(ctx context.Context) error {
 		}
 		// It is free, or was so when we looked; while we pause, we watch whether it stays so.
 		if pause := delay + drawn; pause > 0 {
-			free := time.Now()
-			if now, err = w.look(ctx, now.index, pause); err != nil {
+			if now, err = w.next(ctx, now, pause); err != nil {
 				return err
 			}
 			if now.kv.Session != "" {
-				w.window = w.window.seen(time.Since(free) - delay)
 				continue
 			}
 		}
@@ -179,7 +187,7 @@ func (w *waiter) run(ctx context.Context) error {
 		case isConflict(err, saysHeld):
 			w.window = w.window.late(drawn)
 			delay, drawn = 0, w.window.draw()
-			now, err = w.look(ctx, 0, 0)
+			now, err = w.look(ctx)
 		case err == nil:
 			w.window = w.window.won(drawn)
 			return nil
@@ -188,14 +196,19 @@ func (w *waiter) run(ctx context.Context) error {
 	return err
 }
 
-// vacancy waits until the key is not held by whoever holds it now.
+// vacancy waits until the key is not held any more. Who sees it in other hands without having seen it free would have
+// written in vain.
 func (w *waiter) vacancy(ctx context.Context, now view) (view, error) {
 	w.waited = true
 	for now.kv.Session != "" {
-		var err error
-		if now, err = w.look(ctx, now.index, w.b.block); err != nil {
+		next, err := w.next(ctx, now, 0)
+		if err != nil {
 			return view{}, err
 		}
+		if next.kv.Session != "" && !sameTerm(&next.kv, &now.kv) {
+			w.window = w.window.late(0)
+		}
+		now = next
 	}
 	return now, nil
 }
@@ -210,38 +223,62 @@ func (w *waiter) afterDelay(last time.Duration) time.Duration {
 	return min(next, maxRetry)
 }
 
-// look is watch, while the session is kept alive.
-func (w *waiter) look(ctx context.Context, index uint64, wait time.Duration) (view, error) {
-	type answer struct {
-		view view
-		err  error
+// look returns what there is now.
+func (w *waiter) look(ctx context.Context) (view, error) {
+	now, err := w.b.watch(ctx, w.c.key, 0, 0)
+	switch {
+	case err == nil:
+		if w.l != nil {
+			w.b.found(w.l, now)
+		}
+		return now, nil
+	case ctx.Err() != nil:
+		return view{}, calls.Ended(ctx)
+	default:
+		return view{}, err
 	}
-	asking, stop := context.WithCancel(ctx)
-	answers := make(chan answer, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		v, err := w.b.watch(asking, w.c.key, index, wait)
-		answers <- answer{v, err}
-	}()
-	defer func() {
-		stop()
-		<-done
-	}()
-	for {
-		select {
-		case a := <-answers:
-			if a.err != nil && ctx.Err() != nil {
-				return view{}, calls.Ended(ctx)
+}
+
+// next waits for something else than now, but not for longer than wait if that is not 0, and returns what there is. It keeps
+// the session alive.
+func (w *waiter) next(ctx context.Context, now view, wait time.Duration) (view, error) {
+	b := w.b
+	if w.l == nil {
+		w.l = b.listen(w.c.key, &now, func() {
+			select {
+			case w.news <- struct{}{}:
+			default: // there is one that was not taken
 			}
-			return a.view, a.err
+		})
+	}
+	var enough <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		enough = timer.C
+	}
+	for b.want(w.l); ; {
+		select {
+		case <-w.news:
+			switch now, known, news, err := b.take(w.l); {
+			case err != nil:
+				return view{}, err
+			case !news: // but what was called for before
+				b.want(w.l)
+			case known:
+				return now, nil
+			default:
+				return w.look(ctx)
+			}
+		case <-enough:
+			return w.look(ctx)
 		case <-w.pulse.Due():
 			w.pulse.Send(ctx)
 		case <-w.pulse.Answered():
 			if err := w.pulse.Check(); err != nil {
 				return view{}, err
 			}
-		case <-w.c.session.lost:
+		case <-w.c.session.alive.Done():
 			return view{}, errSessionLost
 		case <-ctx.Done():
 			return view{}, calls.Ended(ctx)

@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 		Calls:     calls.Load,
 		IdleCalls: 4, // three renewals and one blocking query
 		Parallel:  true,
-		Features:  backendtest.Features{Expiry: true, WaitTellsLoss: true},
+		Features:  backendtest.Features{Expiry: true, WaitTellsLoss: true, Tells: true},
 		Open: func(t testing.TB, ttl time.Duration) backend.Backend {
 			w := newWire()
 			w.count = &calls

@@ -63,7 +63,8 @@
 // here expire only long after their holder's term is over by its own clock, so after a crash the delay
 // protects nobody and is time without a leader. It is for the other ends, when an operator
 // destroys the session, or its node is deregistered, under a leader that is well: that leader is told at
-// once, by the query that it blocks on, and the delay gives it time to stop. For that a second is long, and so
+// once, by the query on its key or on that of another term of the session, and the delay gives it time to stop. (Where all
+// queries are needed for other keys, it is told by its next proof, which may come after the delay.) For that a second is long, and so
 // the default is a twentieth of the TTL, at most a second, which keeps the failover after a crash within
 // 2.1 TTLs. WithLockDelay sets another; a TTL or more also covers a leader that is destroyed by hand and cut
 // off at the same time; 0 is none. Consul keeps the delays in the memory of its leading server, and
@@ -73,7 +74,9 @@
 // its next request, as api.Lock does; so a handover to a single follower is two writes, one to release and
 // one to take, and nothing between them. That write is the proof of the win too: its answer holds the key and the
 // sibling as they were written. Who came too late once lets a random while pass before the next try, and
-// looks whether the key is still free.
+// looks whether the key is still free. The while is at most a quarter of a second, and the first of many picks a
+// short one, so that of a thousand who wait a few write, and of ten one or two. It is shortened by winning alone: when of many all
+// have gone but one, that one may let the key lie for the quarter of a second once, then for less each time.
 //
 // # What Consul must be, and what it can lose
 //
@@ -89,11 +92,20 @@
 //
 // # Connections
 //
-// A leader that waits to be told of a loss, and whoever waits or observes, each hold one connection to the agent
-// for every key, on which a query blocks. An agent allows 200 from one address
-// (limits.http_max_conns_per_client), for all programs there together. The next is refused, whatever it is for: a
-// renewal too, so that leaders lose their terms by their own clocks. Whoever has more than about 150 elections
-// on one agent, those of other programs included, must raise that limit first.
+// Whoever waits for a key, observes it or holds it is told of changes by a query that blocks, one for each key, however many
+// want to know. Each has a connection to itself, and an agent allows 200 from one address
+// (limits.http_max_conns_per_client), for all programs there together; the next is refused, whatever it is for. So a Backend
+// has at most 64 such queries (WithMaxQueries), and about 20 connections for all else. Renewals and proofs, on which
+// terms depend, wait neither for those queries nor for other requests. A client whose transport has a MaxConnsPerHost must allow
+// as many. With three Backends or more on one address, that have many keys each, allow them fewer queries or raise
+// the agent's limit.
+//
+// The queries go to the keys that are waited for or observed, first come, first served; who comes too late gets the next one that
+// is free. Keys without one are looked at together, every second, 64 in a request: a change of those is noticed within a
+// second or a little more, and not at once, so that a handover takes as long too. Keys that are held here give their query away
+// when another needs it, and are not looked at: their proofs, three per TTL, tell of a loss, and what this
+// Backend itself does with them, those who observe them in it are told at once. What others write into a key that is held here
+// is then not seen by observers in this Backend before the term has ended.
 //
 // # Rights
 //

@@ -20,6 +20,9 @@ var (
 	// errNoAnswer replaces the bare "context deadline exceeded" of a request that ran into our own bound.
 	errNoAnswer = errors.New("no answer from Consul")
 
+	// errNoTurn says that requests to Consul that were made before took too long.
+	errNoTurn = errors.New("other requests to Consul did not end")
+
 	// errUnreadable says that a read came back with less than was asked for.
 	errUnreadable = fmt.Errorf("%w: the ACL token may not read the key or its sibling (key%s)", backend.ErrDenied, siblingSuffix)
 
@@ -94,6 +97,9 @@ func classify(err error) error {
 		return err
 	}
 }
+
+// final reports whether an error that was classified is no passing one.
+func final(err error) bool { return retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) }
 
 // denied reports whether Consul refuses for want of a right: HTTP status 403, or what says so inside
 // other answers. A token that Consul does not know counts as such too: a new one takes a moment to reach

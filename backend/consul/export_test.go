@@ -15,6 +15,4 @@ func (w Window) Draw() time.Duration { return w.w.draw() }
 
 func (w *Window) Late(drawn time.Duration) { w.w = w.w.late(drawn) }
 
-func (w *Window) Seen(after time.Duration) { w.w = w.w.seen(after) }
-
 func (w *Window) Won(drawn time.Duration) { w.w = w.w.won(drawn) }

@@ -1,6 +1,8 @@
 package consul
 
 import (
+	"slices"
+
 	"github.com/hashicorp/consul/api"
 )
 
@@ -25,6 +27,11 @@ func exists(kv *api.KVPair) bool { return kv.CreateIndex != 0 }
 // held reports whether somebody leads.
 func (r *record) held() bool { return r.lead.Session != "" }
 
+// sameTerm reports whether a key that is held is so since the same moment in a and b.
+func sameTerm(a, b *api.KVPair) bool {
+	return a.Session == b.Session && a.CreateIndex == b.CreateIndex && a.LockIndex == b.LockIndex
+}
+
 // isTerm reports whether the record is the term of session with token.
 func (r *record) isTerm(session string, token uint64) bool {
 	return r.lead.Session == session && r.term.Session == session && r.term.ModifyIndex == token
@@ -38,6 +45,13 @@ func ops(all ...*api.KVTxnOp) api.TxnOps {
 		txn[i] = &api.TxnOp{KV: op}
 	}
 	return txn
+}
+
+// reads reports whether a transaction writes nothing.
+func reads(txn api.TxnOps) bool {
+	return !slices.ContainsFunc(txn, func(op *api.TxnOp) bool {
+		return op.KV.Verb != api.KVGetOrEmpty && op.KV.Verb != api.KVCheckSession && op.KV.Verb != api.KVCheckIndex
+	})
 }
 
 // acquiring locks the key and the sibling, if the key is free. Whatever sibling there was is deleted first:

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 
+	"github.com/hashicorp/consul/api"
+
 	"github.com/hustings-go/hustings/backend"
-	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -110,69 +111,60 @@ func (l *Lease) examine(ctx context.Context, refusal error) error {
 func (l *Lease) ended(ctx context.Context) {
 	b, c := l.b, l.c
 	b.mu.Lock()
-	b.give(c, backend.Now())
+	if !c.gone {
+		b.give(c, backend.Now())
+		b.doubt(c.session)
+	}
 	b.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
 	_ = b.remove(ctx, c) // what could not be given up is remembered
 	b.settle(ctx, c.session)
 }
 
-// Wait watches the key with blocking queries, one per TTL while nothing happens. It proves the record
-// before and after every change, so that ErrLost is never a stale answer's word.
+// Wait watches the key with a blocking query, which it shares with all who watch the same key, if there is one to
+// be had (see WithMaxQueries); if not, it looks when another term of the session was lost, and is told when the next Renew
+// finds the loss. It proves the record before and after every change, so that ErrLost is never a stale answer's word.
 func (l *Lease) Wait(ctx context.Context) error {
-	return l.b.wrap("wait", l.c.key, l.wait(ctx))
-}
-
-func (l *Lease) wait(ctx context.Context) error {
-	b, s := l.b, l.c.session
-	ctx, leave, err := b.calls.Enter(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	// Losing the session ends the query, and the record is then proved without it.
-	watching, stop := context.WithCancel(ctx)
+	told := make(chan error, 1)
+	stop := l.TellLoss(ctx, func(err error) { told <- err })
 	defer stop()
-	noticed := make(chan struct{})
-	go func() {
-		defer close(noticed)
-		select {
-		case <-s.lost:
-			stop()
-		case <-watching.Done():
-		}
-	}()
-	defer func() {
-		stop()
-		<-noticed
-	}()
-	for last := (view{}); ; {
-		now, err := b.watch(watching, l.c.key, last.index, b.block)
-		switch {
-		case ctx.Err() != nil:
-			return calls.Ended(ctx)
-		case watching.Err() != nil:
-			if err := l.prove(ctx); err != nil {
-				return l.proved(ctx, err)
-			}
-			return errSessionLost
-		case err != nil:
-			return err
-		case last.index == 0 || now.kv.Session != s.id || now.kv.ModifyIndex != last.kv.ModifyIndex:
-			if err := l.prove(ctx); err != nil {
-				return l.proved(ctx, err)
-			}
-		}
-		last = now
+	select {
+	case err := <-told:
+		return err
+	case <-ctx.Done():
+		return l.b.wrap("wait", l.c.key, ctx.Err())
 	}
 }
 
-// proved is the error of a proof in a call that Close ends.
-func (l *Lease) proved(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return calls.Ended(ctx)
+// TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while there is something to
+// look at.
+func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
+	w := &lookout{l: l}
+	return l.b.keepVigil(ctx, l.c.key, l.c.session, w.turn, func(err error) { tell(l.b.wrap("wait", l.c.key, err)) })
+}
+
+// lookout waits for the loss of one term. Its vigil takes its turns, one at a time.
+type lookout struct {
+	l     *Lease
+	began bool
+	at    *api.KVPair // the key's entry, as this term's own; nil before it was seen
+}
+
+// turn looks whether the term goes on, if there is reason to.
+func (w *lookout) turn(ctx context.Context, now *api.KVPair) (_ *api.KVPair, err error) {
+	l, s := w.l, w.l.c.session
+	gone := s.alive.Err() != nil
+	first, same := now != nil && w.at == nil, now != nil && w.at != nil && sameEntry(now, w.at)
+	if !w.began || gone || now == nil || now.Session != s.id || !first && !same {
+		if err := l.prove(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return err
+	if gone {
+		return nil, errSessionLost
+	}
+	w.began, w.at = true, now
+	return nil, nil
 }
 
 // Proclaim writes value to the key in a transaction on the condition that the record is still this term's
@@ -196,6 +188,11 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 	_, err := l.b.commit(ctx, proclaiming(l.c.key, l.c.session.id, l.c.token, value))
 	if failedCheck(err) {
 		return l.examine(ctx, err)
+	}
+	if err == nil {
+		l.b.mu.Lock()
+		defer l.b.mu.Unlock()
+		l.b.touch(l.c.key)
 	}
 	return err
 }

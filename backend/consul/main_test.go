@@ -3,9 +3,12 @@ package consul_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +41,7 @@ type wire struct {
 	transport *http.Transport
 	blocked   chan struct{}                      // an element for each blocking query begun, if not nil
 	answer    func(*http.Request) *http.Response // instead of the server, if not nil and it returns one
+	fail      func(*http.Request) error          // instead of all, if not nil and it returns an error
 	count     *atomic.Int64                      // of many wires, if not nil
 
 	beforeRenewal func(context.Context) // called before each renewal, if not nil
@@ -45,9 +49,12 @@ type wire struct {
 
 	all, queries, renewals, txns atomic.Int64
 
-	mu    sync.Mutex
-	dead  bool
-	conns []net.Conn
+	mu     sync.Mutex
+	dead   bool
+	conns  []net.Conn
+	asking map[string]int // queries that block now, by key
+	most   int            // requests of any kind at once, as each has a connection
+	now    int
 }
 
 func newWire() *wire {
@@ -88,6 +95,12 @@ func (w *wire) die() {
 }
 
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	if w.fail != nil {
+		if err := w.fail(req); err != nil {
+			return nil, err
+		}
+	}
+	defer w.enter(req)()
 	w.all.Add(1)
 	if w.count != nil {
 		w.count.Add(1)
@@ -115,6 +128,60 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return w.transport.RoundTrip(req)
+}
+
+// enter notes a request until its answer begins.
+func (w *wire) enter(req *http.Request) (leave func()) {
+	key, query := "", req.URL.Query().Get("index") != ""
+	if query {
+		key = strings.TrimPrefix(req.URL.Path, "/v1/kv/")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now++
+	w.most = max(w.most, w.now)
+	if query {
+		if w.asking == nil {
+			w.asking = make(map[string]int)
+		}
+		w.asking[key]++
+	}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.now--
+		if query {
+			if w.asking[key]--; w.asking[key] == 0 {
+				delete(w.asking, key)
+			}
+		}
+	}
+}
+
+// asks waits until the keys on which queries block are these, one for each.
+func (w *wire) asks(t testing.TB, keys ...string) {
+	t.Helper()
+	slices.Sort(keys)
+	servers.Await(t, "queries on the right keys", func(context.Context) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if got := slices.Sorted(maps.Keys(w.asking)); !slices.Equal(got, keys) {
+			return fmt.Errorf("queries block on %q, want %q", got, keys)
+		}
+		for key, n := range w.asking {
+			if n != 1 {
+				return fmt.Errorf("%d queries block on %s", n, key)
+			}
+		}
+		return nil
+	})
+}
+
+// atOnce returns how many requests were under way at once, at most.
+func (w *wire) atOnce() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most
 }
 
 // waits waits for n more blocking queries.

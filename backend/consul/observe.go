@@ -2,82 +2,90 @@ package consul
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
-	"github.com/hustings-go/hustings/backend/internal/calls"
+	"github.com/hustings-go/hustings/backend/internal/errand"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is Consul's
-// own: it watches the key with blocking queries, one per TTL while nothing happens, and reads key and sibling
-// together, consistently, after each change. It needs the right to read both, and no session. It may be
-// ranged over again, and by many at once.
+// own: it watches the key with a blocking query that all share who watch it, one per TTL while nothing happens, or looks every
+// second if more keys are watched than queries may block (see WithMaxQueries); and reads key and sibling
+// together, consistently, after each change. It needs the right to read both, and no session. Of changes that come faster
+// than the loop takes them, it yields the last. It may be ranged over again, and by many at once.
 //
 // A leader that uses api.Lock has no sibling. Its token is then the key's modify index as this Observe
 // first saw it in that term: greater than the token of every earlier term and less than that of
 // every later one, and the same for all observers unless somebody wrote to the key while it was held.
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
 	return func(yield func(backend.Leader, error) bool) {
-		if err := backend.ValidateKey(key); err != nil {
-			yield(backend.Leader{}, err)
-			return
+		type news struct {
+			leader backend.Leader
+			err    error
 		}
-		observing, leave, err := b.calls.Enter(ctx, false)
-		if err == nil {
-			defer leave()
-			o := &observer{b: b, key: key, yield: yield}
-			if err = o.run(observing); observing.Err() != nil && !errors.Is(err, errLeft) {
-				err = calls.Ended(observing)
+		told := make(chan news, 1) // the latest
+		stop := b.TellLeaders(ctx, key, func(l backend.Leader, err error) {
+			select {
+			case <-told: // what was not taken is out of date
+			default:
 			}
-		}
-		if !errors.Is(err, errLeft) && ctx.Err() == nil {
-			yield(backend.Leader{}, b.wrap("observe", key, err))
+			told <- news{l, err}
+		})
+		defer stop()
+		for ctx.Err() == nil {
+			select {
+			case n := <-told:
+				if !yield(n.leader, n.err) || n.err != nil {
+					return
+				}
+			case <-ctx.Done():
+			}
 		}
 	}
 }
 
-// observer is one Observe under way.
+// TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while there is something to
+// tell.
+func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
+	o := &observer{b: b, key: key, hand: tell}
+	if err := backend.ValidateKey(key); err != nil {
+		e := errand.New(func() { tell(backend.Leader{}, err) })
+		e.Call()
+		return e.Stop
+	}
+	return b.keepVigil(ctx, key, nil, o.turn, func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) })
+}
+
+// observer is one observation. Its vigil takes its turns, one at a time.
 type observer struct {
-	b     *Backend
-	key   string
-	yield func(backend.Leader, error) bool
+	b    *Backend
+	key  string
+	hand func(backend.Leader, error)
 
 	began  bool
+	at     api.KVPair // the key's entry as read last
 	leader api.KVPair // the key's entry as told last, zero for vacant
 	token  uint64     // as told last
 	newest uint64     // the highest token told
 }
 
-// errLeft says that the caller left the loop.
-var errLeft = errors.New("the caller left the loop")
-
-// run yields until there is trouble, which the end of ctx and the caller's leaving are too.
-func (o *observer) run(ctx context.Context) error {
-	for last := (view{}); ; {
-		now, err := o.b.watch(ctx, o.key, last.index, o.b.block)
-		if err != nil {
-			return err
-		}
-		changed := last.index == 0 || now.kv.ModifyIndex != last.kv.ModifyIndex || now.kv.CreateIndex != last.kv.CreateIndex
-		last = now
-		if !changed {
-			continue
-		}
-		r, err := o.b.read(ctx, o.key)
-		if err != nil {
-			return err
-		}
-		if err := o.tell(r); err != nil {
-			return err
-		}
+// turn reads the record if there is reason to, and tells who leads.
+func (o *observer) turn(ctx context.Context, now *api.KVPair) (read *api.KVPair, _ error) {
+	if o.began && now != nil && sameEntry(now, &o.at) {
+		return nil, nil
 	}
+	r, err := o.b.read(ctx, o.key)
+	if err != nil {
+		return nil, err
+	}
+	o.at = r.lead
+	return &o.at, o.tell(r)
 }
 
-// tell yields who leads now, unless that was said already.
+// tell tells who leads now, unless that was said already.
 func (o *observer) tell(r *record) error {
 	var leader backend.Leader
 	if r.held() {
@@ -91,9 +99,7 @@ func (o *observer) tell(r *record) error {
 	}
 	o.began, o.leader, o.token = true, r.lead, leader.Token
 	o.newest = max(o.newest, leader.Token)
-	if !o.yield(leader, nil) {
-		return errLeft
-	}
+	o.hand(leader, nil)
 	return nil
 }
 
@@ -103,7 +109,7 @@ func (o *observer) tokenOf(r *record) uint64 {
 	switch {
 	case r.term.Session == r.lead.Session:
 		return r.term.ModifyIndex
-	case o.token != 0 && r.lead.Session == o.leader.Session && r.lead.CreateIndex == o.leader.CreateIndex && r.lead.LockIndex == o.leader.LockIndex:
+	case o.token != 0 && sameTerm(&r.lead, &o.leader):
 		return o.token
 	default:
 		return r.lead.ModifyIndex

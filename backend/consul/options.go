@@ -24,6 +24,9 @@ const (
 	// MaxLockDelay is the longest lock-delay that Consul keeps; longer ones it cuts without a word.
 	MaxLockDelay = 60 * time.Second
 
+	// DefaultMaxQueries is how many queries block at once at most when WithMaxQueries is not given.
+	DefaultMaxQueries = 64
+
 	// MaxValueLen is the largest value that Campaign and Proclaim take, in bytes. Consul takes values of
 	// 512 KiB, but the lock and its token are written in one transaction, which is a JSON text of at most
 	// 512 KiB (txn_max_req_len) with the value in it as base64, four bytes for three.
@@ -55,6 +58,21 @@ func WithName(name string) Option {
 // The default is a twentieth of the TTL, at most a second: see the package documentation for why.
 func WithLockDelay(d time.Duration) Option {
 	return Option{apply: func(b *Backend) { b.lockDelay, b.delaySet = d, true }}
+}
+
+// WithMaxQueries sets on how many keys a query blocks at once, at most. Each has a connection to itself, and an agent
+// allows 200 from one address (limits.http_max_conns_per_client), for all programs there together; what comes
+// beside them takes up to 20 more. Changes of keys beyond the bound are noticed within a second or so, not at once: see the
+// package documentation. The default is DefaultMaxQueries; New refuses less than 1.
+func WithMaxQueries(n int) Option {
+	return Option{apply: func(b *Backend) { b.maxQueries = n }}
+}
+
+func validateMaxQueries(n int) error {
+	if n < 1 {
+		return retry.Permanent(fmt.Errorf("consul: at most %d queries may block; at least 1 is needed", n))
+	}
+	return nil
 }
 
 func defaultLockDelay(ttl time.Duration) time.Duration {

@@ -22,7 +22,7 @@ const (
 func (l *Lease) prove(ctx context.Context) error {
 	err := l.b.proofs.Ask(ctx, l.c)
 	if errors.Is(err, errAlone) {
-		_, err = l.b.commit(ctx, ops(l.c.proof()...))
+		err = l.b.check(ctx, ops(l.c.proof()...))
 	}
 	if failedCheck(err) {
 		return l.examine(ctx, err)
@@ -46,7 +46,7 @@ func (b *Backend) proveAll(ctx context.Context, terms []*candidacy) []error {
 		for _, c := range some {
 			all = append(all, c.proof()...)
 		}
-		_, err := b.commit(ctx, ops(all...))
+		err := b.check(ctx, ops(all...))
 		switch refusal, _ := errors.AsType[*conflict](err); {
 		case err == nil:
 			answers = append(answers, make([]error, len(some))...)

@@ -19,9 +19,11 @@ type session struct {
 	renewing  *flight.Slot  // renewals
 	members   map[*candidacy]struct{}
 	leftovers map[*candidacy]struct{}
-	spent     bool          // a write of unknown fate may still arrive: takes no new candidacies
-	over      bool          // expired or destroyed: it holds nothing any more, nor can it
-	lost      chan struct{} // closed with over
+	spent     bool // a write of unknown fate may still arrive: takes no new candidacies
+	over      bool // expired or destroyed: it holds nothing any more, nor can it
+
+	alive context.Context //nolint:containedctx // it ends with over, and is the session's life
+	die   context.CancelFunc
 }
 
 // candidacy is one campaign for a key and what comes of it. It is a member of its session while it waits
@@ -109,8 +111,8 @@ func (b *Backend) open(ctx context.Context) error {
 		grant:     backend.Grant{Sent: sent, TTL: b.ttl},
 		members:   make(map[*candidacy]struct{}),
 		leftovers: make(map[*candidacy]struct{}),
-		lost:      make(chan struct{}),
 	}
+	s.alive, s.die = context.WithCancel(context.WithoutCancel(ctx))
 	s.renewing = flight.New(func(ctx context.Context) error { return b.keepAlive(ctx, s) }, b.renewing)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -185,6 +187,9 @@ func (b *Backend) give(c *candidacy, since backend.Instant) {
 	c.gone, c.since = true, since
 	if b.standing[c.key] == c {
 		delete(b.standing, c.key)
+		if seen := b.sights[c.key]; seen != nil {
+			b.arrange(seen) // as no proof tells of it any more
+		}
 	}
 	if c.session == nil {
 		return
@@ -201,7 +206,7 @@ func (b *Backend) bury(s *session) {
 		return
 	}
 	s.over = true
-	close(s.lost)
+	s.die()
 	clear(s.leftovers)
 	delete(b.sessions, s)
 	if b.current == s {
@@ -241,6 +246,7 @@ func (b *Backend) removed(c *candidacy, err error) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.touch(c.key)
 	if c.token != 0 {
 		c.written = false
 		delete(c.session.leftovers, c)

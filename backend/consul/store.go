@@ -10,9 +10,23 @@ import (
 	"github.com/hashicorp/consul/api"
 )
 
+// maxTurns is how many single requests are under way at most, as each has a connection. Renewals and proofs, on which terms
+// depend, are few, and count for themselves.
+const maxTurns = 16
+
 // request runs one request to Consul under a bound of its own, so that an agent that does not answer turns
-// into an error and not into a hang.
+// into an error and not into a hang. So does a turn that does not come.
 func (b *Backend) request(ctx context.Context, do func(context.Context) error) error {
+	patience := time.NewTimer(b.bound)
+	defer patience.Stop()
+	select {
+	case b.turns <- struct{}{}:
+	case <-patience.C:
+		return fmt.Errorf("%w within %v", errNoTurn, b.bound)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-b.turns }()
 	return within(ctx, b.bound, do)
 }
 
@@ -26,6 +40,16 @@ func within(ctx context.Context, bound time.Duration, do func(context.Context) e
 	return err
 }
 
+// repeat runs a request that may be made twice, and does so if it fails as if it had been cancelled: one that gets the
+// connection of another that was cancelled just then does so in net/http, and queries here are cancelled often.
+func repeat(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		err = do(ctx)
+	}
+	return err
+}
+
 func writing(ctx context.Context) *api.WriteOptions { return (&api.WriteOptions{}).WithContext(ctx) }
 
 func consistent(ctx context.Context) *api.QueryOptions {
@@ -34,9 +58,24 @@ func consistent(ctx context.Context) *api.QueryOptions {
 
 // commit runs a transaction, and returns what it read and wrote; a *conflict if Consul refused it. One that
 // only reads is answered by a leader that has just made sure that it leads.
-func (b *Backend) commit(ctx context.Context, txn api.TxnOps) (api.TxnResults, error) {
-	var results api.TxnResults
-	err := b.request(ctx, func(ctx context.Context) error {
+func (b *Backend) commit(ctx context.Context, txn api.TxnOps) (results api.TxnResults, _ error) {
+	err := b.request(ctx, func(ctx context.Context) (err error) {
+		results, err = b.transact(ctx, txn)
+		return err
+	})
+	return results, err
+}
+
+// check is commit for what terms depend on, and waits for no turn.
+func (b *Backend) check(ctx context.Context, txn api.TxnOps) error {
+	return within(ctx, b.bound, func(ctx context.Context) error {
+		_, err := b.transact(ctx, txn)
+		return err
+	})
+}
+
+func (b *Backend) transact(ctx context.Context, txn api.TxnOps) (results api.TxnResults, _ error) {
+	once := func(ctx context.Context) error {
 		ok, resp, _, err := b.client.Txn().Txn(txn, consistent(ctx))
 		switch {
 		case err != nil:
@@ -46,7 +85,12 @@ func (b *Backend) commit(ctx context.Context, txn api.TxnOps) (api.TxnResults, e
 		}
 		results = resp.Results
 		return nil
-	})
+	}
+	do := once
+	if reads(txn) {
+		do = func(ctx context.Context) error { return repeat(ctx, once) }
+	}
+	err := do(ctx)
 	return results, err
 }
 
@@ -84,12 +128,19 @@ type view struct {
 func (b *Backend) watch(ctx context.Context, key string, index uint64, wait time.Duration) (view, error) {
 	var pair *api.KVPair
 	var meta *api.QueryMeta
-	// Consul adds up to a sixteenth to the time, so that not all who wait come back at once.
-	err := within(ctx, wait+wait/16+b.bound, func(ctx context.Context) (err error) {
+	once := func(ctx context.Context) (err error) {
 		opts := (&api.QueryOptions{WaitIndex: index, WaitTime: wait}).WithContext(ctx)
 		pair, meta, err = b.client.KV().Get(key, opts)
 		return err
-	})
+	}
+	get := func(ctx context.Context) error { return repeat(ctx, once) }
+	var err error
+	if wait == 0 {
+		err = b.request(ctx, get)
+	} else {
+		// Consul adds up to a sixteenth to the time, so that not all who wait come back at once.
+		err = within(ctx, wait+wait/16+b.bound, get)
+	}
 	if err != nil {
 		return view{}, err
 	}
@@ -129,9 +180,11 @@ func (b *Backend) createSession(ctx context.Context) (id string, _ error) {
 
 // renewSession keeps a session alive. The call of package api that does this loses the reason of a failure.
 func (b *Backend) renewSession(ctx context.Context, id string) error {
-	err := b.request(ctx, func(ctx context.Context) error {
-		_, err := b.client.Raw().Write("/v1/session/renew/"+id, nil, nil, writing(ctx))
-		return err
+	err := within(ctx, b.bound, func(ctx context.Context) error {
+		return repeat(ctx, func(ctx context.Context) error {
+			_, err := b.client.Raw().Write("/v1/session/renew/"+id, nil, nil, writing(ctx))
+			return err
+		})
 	})
 	if status, ok := errors.AsType[api.StatusError](err); ok && status.Code == http.StatusNotFound {
 		return fmt.Errorf("%w: %w", errSessionLost, err)

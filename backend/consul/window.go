@@ -12,8 +12,8 @@ import (
 //
 // Nobody knows how many wait. So the moments are not picked evenly, but the more often the later in the window they
 // are: with a spread of window / ln(window / 1 ms), of however many the first is about one spread before the second. The
-// first of few comes late in the window, that of a hundred after a quarter of the longest, that of very many at once.
-// All that is to be learnt is whether those who wait are few, and for that the window becomes shorter.
+// first of few comes late in the window, that of a hundred after a quarter of the longest, that of very many at once. All that
+// is to be learnt is whether those who wait are few, and for that the window becomes shorter.
 type window time.Duration
 
 const (
@@ -31,7 +31,7 @@ func (w window) draw() time.Duration {
 	return max(1, time.Duration(float64(w)*(1-rand.ExpFloat64()/latest)))
 }
 
-// late is the window after a write in vain at the moment that was drawn. It grows fast, because of many all write until it
+// late is the window after a write in vain at the moment that was drawn, or one that would have been. It grows fast, because of many all write until it
 // is long; but not if the key lay free for half of it before, as those who wait are few then, and met by chance.
 func (w window) late(drawn time.Duration) window {
 	if w > window(firstWindow) && drawn >= time.Duration(w)/2 {
@@ -40,15 +40,8 @@ func (w window) late(drawn time.Duration) window {
 	return min(max(8*w, window(firstWindow)), window(maxWindow))
 }
 
-// seen is the window after somebody else was seen to have taken the key, before a write.
-func (w window) seen(after time.Duration) window {
-	if w <= window(firstWindow) || after < time.Duration(w)/2 {
-		return w
-	}
-	return max(w/2, window(firstWindow))
-}
-
-// won is the window after a win at the moment that was drawn.
+// won is the window after a win at the moment that was drawn. Nothing else makes it shorter: that somebody else has taken the
+// key is seen late where many wait, so that it tells nothing of how long the key lay free.
 func (w window) won(drawn time.Duration) window {
 	next := w / 2
 	if drawn > time.Duration(w)/2 {

@@ -1,0 +1,174 @@
+package consul_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/consul"
+	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
+)
+
+func TestMoreElectionsThanConnections(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t, servers.ConsulSettings(map[string]any{"limits": map[string]any{}})) // with its own limit of 200
+	const n, ttls = 400, 2
+	holding, waiting := newWire(), newWire()
+	a := open(t, connectBy(t, holding, server.Endpoint()), consul.WithTTL(short))
+	b := open(t, connectBy(t, waiting, server.Endpoint()), consul.WithTTL(short))
+	key := func(i int) string { return fmt.Sprintf("many/%d", i) }
+	leases := make([]backend.Lease, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			l, err := a.Campaign(trial.Within(t), key(i), []byte("x"))
+			if err != nil {
+				t.Errorf("Campaign: %v", err)
+				return
+			}
+			leases[i] = l
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	lost := make(chan error, n)
+	next := make([]<-chan trial.Outcome, n)
+	for i, l := range leases {
+		defer l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { lost <- err })()
+		next[i] = trial.Campaign(t, t.Context(), b, key(i), "y")
+	}
+	renew := time.NewTicker(short / 3)
+	defer renew.Stop()
+	for range 3 * ttls {
+		trial.Receive(t, "the time to renew", renew.C)
+		for i, err := range renewAll(trial.Within(t), leases) {
+			if err != nil {
+				t.Fatalf("term %d: %v", i, err)
+			}
+		}
+	}
+	for i := range next {
+		select {
+		case o := <-next[i]:
+			t.Fatalf("candidate %d: %v", i, o.Err)
+		case err := <-lost:
+			t.Fatalf("a term: %v", err)
+		default:
+		}
+	}
+	for _, i := range []int{0, n / 4, n / 2, n - 1} {
+		if err := leases[i].Resign(trial.Within(t)); err != nil {
+			t.Fatal(err)
+		}
+		if o := trial.ReceiveWithin(t, "a handover", next[i], 5*time.Second); o.Err != nil {
+			t.Fatal(o.Err)
+		}
+	}
+	for _, w := range []*wire{holding, waiting} {
+		if most := w.atOnce(); most > 64+20 {
+			t.Errorf("%d requests at once", most)
+		}
+	}
+}
+
+func TestTellingTakesNoGoroutines(t *testing.T) {
+	server := servers.StartConsul(t)
+	const n, queries = 200, 4
+	b := open(t, connect(t, server.Endpoint()), consul.WithTTL(long), consul.WithMaxQueries(queries))
+	before := runtime.NumGoroutine()
+	var seen atomic.Int64
+	var stops []func()
+	for i := range n {
+		l := trial.Win(t, b, fmt.Sprintf("goroutines/%d", i), "x")
+		stops = append(stops, l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { t.Errorf("a term: %v", err) }))
+		for _, key := range []string{fmt.Sprintf("goroutines/%d", i), fmt.Sprintf("goroutines/free/%d", i)} {
+			stops = append(stops, b.TellLeaders(t.Context(), key, func(_ backend.Leader, err error) {
+				if err != nil {
+					t.Errorf("Observe: %v", err)
+				}
+				seen.Add(1)
+			}))
+		}
+	}
+	servers.Await(t, "all to rest", func(context.Context) error {
+		// Each query has its own, and two of net/http's; single requests have a few idle connections; one looks at all others.
+		if now := runtime.NumGoroutine() - before; seen.Load() < 2*n || now > 3*queries+2*8+1 {
+			return fmt.Errorf("%d of %d seen, and %d goroutines more", seen.Load(), 2*n, now)
+		}
+		return nil
+	})
+	for _, stop := range stops {
+		stop()
+	}
+}
+
+func TestHeldKeysAtRest(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := newWire()
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(short))
+	const n = 100
+	var leases []backend.Lease
+	for i := range n {
+		l := trial.Win(t, b, fmt.Sprintf("held/%d", i), "x")
+		leases = append(leases, l)
+		defer l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { t.Errorf("a term: %v", err) })()
+	}
+	servers.Await(t, "all queries", func(context.Context) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.asking) < consul.DefaultMaxQueries {
+			return errors.New("there are fewer than are allowed")
+		}
+		return nil
+	})
+	before := w.all.Load()
+	renew := time.NewTicker(short / 3)
+	defer renew.Stop()
+	const times = 4
+	for range times {
+		trial.Receive(t, "the time to renew", renew.C)
+		for _, err := range renewAll(trial.Within(t), leases) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if sent := w.all.Load() - before; sent > times*(1+n/32+4) {
+		t.Errorf("%d requests for %d renewals of %d terms", sent, times, n)
+	}
+}
+
+// An agent that does not answer is told to all who ask it, in time, however many they are.
+func TestManyAskAnAgentThatHangs(t *testing.T) {
+	t.Parallel()
+	w := newWire()
+	w.answer = func(req *http.Request) *http.Response {
+		<-req.Context().Done()
+		return nil
+	}
+	b := open(t, connectBy(t, w, "127.0.0.1:1"), consul.WithTTL(short))
+	var all sync.WaitGroup
+	began := time.Now()
+	for i := range 100 {
+		all.Go(func() {
+			for _, err := range b.Observe(t.Context(), fmt.Sprintf("hangs/%d", i)) {
+				trial.MustPass(t, "Observe", err)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > short {
+		t.Errorf("it took %v", took)
+	}
+}
