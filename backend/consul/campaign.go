@@ -278,7 +278,7 @@ func (w *waiter) next(ctx context.Context, now view, wait time.Duration) (view, 
 			if err := w.pulse.Check(); err != nil {
 				return view{}, err
 			}
-		case <-w.c.session.alive.Done():
+		case <-w.c.session.lost:
 			return view{}, errSessionLost
 		case <-ctx.Done():
 			return view{}, calls.Ended(ctx)

@@ -37,7 +37,7 @@
 // A Backend has one session for all its elections. It is made by the first Campaign, kept alive by those
 // who wait and those who renew, three times per TTL however many they are, and nobody else: a Backend
 // without elections sends nothing, and its session expires. A renewal also proves the term's record. Terms that
-// renew at the same time, as they come to do by sharing the session's renewal, are proved together, 32 in a transaction: it
+// renew at the same time, as they come to do by sharing the session's renewal, are proved together, 64 in a transaction: it
 // has no other operations than checks, so that Consul runs it as a read, at one moment, writes nothing, and tells
 // of each check that failed; and with the parameter consistent its leader first makes sure that it still leads. What is
 // refused together for want of a right is asked again one by one. An election that stops renewing loses its key
@@ -95,13 +95,13 @@
 // Whoever waits for a key, observes it or holds it is told of changes by a query that blocks, one for each key, however many
 // want to know. Each has a connection to itself, and an agent allows 200 from one address
 // (limits.http_max_conns_per_client), for all programs there together; the next is refused, whatever it is for. So a Backend
-// has at most 64 such queries (WithMaxQueries), and about 20 connections for all else. Renewals and proofs, on which
+// has at most 64 such queries (WithMaxQueries), and about a dozen connections for all else. Renewals and proofs, on which
 // terms depend, wait neither for those queries nor for other requests. A client whose transport has a MaxConnsPerHost must allow
 // as many. With three Backends or more on one address, that have many keys each, allow them fewer queries or raise
 // the agent's limit.
 //
 // The queries go to the keys that are waited for or observed, first come, first served; who comes too late gets the next one that
-// is free. Keys without one are looked at together, every second, 64 in a request: a change of those is noticed within a
+// is free. Keys without one are looked at together, every second, up to 128 in a request: a change of those is noticed within a
 // second or a little more, and not at once, so that a handover takes as long too. Keys that are held here give their query away
 // when another needs it, and are not looked at: their proofs, three per TTL, tell of a loss, and what this
 // Backend itself does with them, those who observe them in it are told at once. What others write into a key that is held here

@@ -8,9 +8,6 @@ const MaxWindow = maxWindow
 // Window is a window, for tests.
 type Window struct{ w window }
 
-// LongestWindow is that of a candidate that has met many.
-func LongestWindow() Window { return Window{window(maxWindow)} }
-
 func (w Window) Draw() time.Duration { return w.w.draw() }
 
 func (w *Window) Late(drawn time.Duration) { w.w = w.w.late(drawn) }

@@ -24,6 +24,11 @@ type record struct {
 
 func exists(kv *api.KVPair) bool { return kv.CreateIndex != 0 }
 
+// entry tells one state of a key from all others: what is written to it changes it.
+type entry struct{ created, modified uint64 }
+
+func entryOf(kv *api.KVPair) entry { return entry{kv.CreateIndex, kv.ModifyIndex} }
+
 // held reports whether somebody leads.
 func (r *record) held() bool { return r.lead.Session != "" }
 

@@ -113,6 +113,7 @@ func (l *Lease) ended(ctx context.Context) {
 	b.mu.Lock()
 	if !c.gone {
 		b.give(c, backend.Now())
+		b.touch(c.key)
 		b.doubt(c.session)
 	}
 	b.mu.Unlock()
@@ -140,22 +141,28 @@ func (l *Lease) Wait(ctx context.Context) error {
 // look at.
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 	w := &lookout{l: l}
-	return l.b.keepVigil(ctx, l.c.key, l.c.session, w.turn, func(err error) { tell(l.b.wrap("wait", l.c.key, err)) })
+	return l.b.keepVigil(ctx, l.c.key, w.turn, func(err error) { tell(l.b.wrap("wait", l.c.key, err)) })
 }
 
 // lookout waits for the loss of one term. Its vigil takes its turns, one at a time.
 type lookout struct {
 	l     *Lease
 	began bool
-	at    *api.KVPair // the key's entry, as this term's own; nil before it was seen
+	at    *entry // the key's, as this term's own; nil before it was seen
 }
 
 // turn looks whether the term goes on, if there is reason to.
-func (w *lookout) turn(ctx context.Context, now *api.KVPair) (_ *api.KVPair, err error) {
+func (w *lookout) turn(ctx context.Context, now *api.KVPair) (read *api.KVPair, _ error) {
 	l, s := w.l, w.l.c.session
-	gone := s.alive.Err() != nil
-	first, same := now != nil && w.at == nil, now != nil && w.at != nil && sameEntry(now, w.at)
-	if !w.began || gone || now == nil || now.Session != s.id || !first && !same {
+	l.b.mu.Lock()
+	gone := s.over
+	l.b.mu.Unlock()
+	var at *entry
+	if now != nil {
+		at = new(entryOf(now))
+	}
+	known := at != nil && now.Session == s.id && (w.at == nil || *w.at == *at)
+	if !w.began || gone || !known {
 		if err := l.prove(ctx); err != nil {
 			return nil, err
 		}
@@ -163,7 +170,7 @@ func (w *lookout) turn(ctx context.Context, now *api.KVPair) (_ *api.KVPair, err
 	if gone {
 		return nil, errSessionLost
 	}
-	w.began, w.at = true, now
+	w.began, w.at = true, at
 	return nil, nil
 }
 

@@ -75,7 +75,7 @@ func TestMoreElectionsThanConnections(t *testing.T) {
 		}
 	}
 	for _, w := range []*wire{holding, waiting} {
-		if most := w.atOnce(); most > 64+20 {
+		if most := w.atOnce(); most > 64+12 {
 			t.Errorf("%d requests at once", most)
 		}
 	}
@@ -144,7 +144,7 @@ func TestHeldKeysAtRest(t *testing.T) {
 			}
 		}
 	}
-	if sent := w.all.Load() - before; sent > times*(1+n/32+4) {
+	if sent := w.all.Load() - before; sent > times*(1+n/64+4) {
 		t.Errorf("%d requests for %d renewals of %d terms", sent, times, n)
 	}
 }

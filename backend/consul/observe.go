@@ -56,7 +56,7 @@ func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend
 		e.Call()
 		return e.Stop
 	}
-	return b.keepVigil(ctx, key, nil, o.turn, func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) })
+	return b.keepVigil(ctx, key, o.turn, func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) })
 }
 
 // observer is one observation. Its vigil takes its turns, one at a time.
@@ -66,23 +66,23 @@ type observer struct {
 	hand func(backend.Leader, error)
 
 	began  bool
-	at     api.KVPair // the key's entry as read last
-	leader api.KVPair // the key's entry as told last, zero for vacant
+	at     entry      // as read last
+	leader api.KVPair // the key's entry as told last, without the value; zero for vacant
 	token  uint64     // as told last
 	newest uint64     // the highest token told
 }
 
 // turn reads the record if there is reason to, and tells who leads.
 func (o *observer) turn(ctx context.Context, now *api.KVPair) (read *api.KVPair, _ error) {
-	if o.began && now != nil && sameEntry(now, &o.at) {
+	if o.began && now != nil && entryOf(now) == o.at {
 		return nil, nil
 	}
 	r, err := o.b.read(ctx, o.key)
 	if err != nil {
 		return nil, err
 	}
-	o.at = r.lead
-	return &o.at, o.tell(r)
+	o.at = entryOf(&r.lead)
+	return &r.lead, o.tell(r)
 }
 
 // tell tells who leads now, unless that was said already.
@@ -98,6 +98,7 @@ func (o *observer) tell(r *record) error {
 		return fmt.Errorf("the store went back in time: token %d came after %d", leader.Token, o.newest)
 	}
 	o.began, o.leader, o.token = true, r.lead, leader.Token
+	o.leader.Value = nil // it is the receiver's
 	o.newest = max(o.newest, leader.Token)
 	o.hand(leader, nil)
 	return nil

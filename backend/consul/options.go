@@ -62,7 +62,7 @@ func WithLockDelay(d time.Duration) Option {
 
 // WithMaxQueries sets on how many keys a query blocks at once, at most. Each has a connection to itself, and an agent
 // allows 200 from one address (limits.http_max_conns_per_client), for all programs there together; what comes
-// beside them takes up to 20 more. Changes of keys beyond the bound are noticed within a second or so, not at once: see the
+// beside them takes up to a dozen more. Changes of keys beyond the bound are noticed within a second or so, not at once: see the
 // package documentation. The default is DefaultMaxQueries; New refuses less than 1.
 func WithMaxQueries(n int) Option {
 	return Option{apply: func(b *Backend) { b.maxQueries = n }}

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxOps is how many operations a transaction has at most. Consul takes 128, older versions 64.
-	maxOps = 64
+	// maxOps is how many operations a transaction has at most: what Consul takes.
+	maxOps = 128
 
 	// gatherPart of the TTL is how long proofs wait at most for those before them: a sixth of the time that an
 	// election gives an attempt.
@@ -54,7 +54,7 @@ func (b *Backend) proveAll(ctx context.Context, terms []*candidacy) []error {
 			for i := range some {
 				answers = append(answers, refusal.among(i*each, (i+1)*each))
 			}
-		case len(some) > 1 && (denied(err) || containsAny(err.Error(), "too many operations")):
+		case len(some) > 1 && denied(err):
 			answers = append(answers, slices.Repeat([]error{errAlone}, len(some))...)
 		default:
 			// Nobody answers, or all alike: the rest need not find out one after the other.

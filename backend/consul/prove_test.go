@@ -72,10 +72,10 @@ func TestRenewalsAreProvedTogether(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		// What asks first goes at once, and the rest with the next, 32 to a transaction; that not all ask in
+		// What asks first goes at once, and the rest with the next, 64 to a transaction; that not all ask in
 		// the same moment makes it more.
 		sent, most := p.n.Load(), p.most.Load()
-		if at := int64(1 + n/10); sent > max(at, int64(min(n, 4))) || p.terms.Load() != int64(n) || most > 32 {
+		if at := int64(1 + n/10); sent > max(at, int64(min(n, 4))) || p.terms.Load() != int64(n) || most > 64 {
 			t.Errorf("%d terms: %d proofs in %d transactions, at most %d in one", n, p.terms.Load(), sent, most)
 		}
 		t.Logf("%d terms: %d transactions, at most %d in one", n, sent, most)

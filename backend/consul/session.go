@@ -19,11 +19,9 @@ type session struct {
 	renewing  *flight.Slot  // renewals
 	members   map[*candidacy]struct{}
 	leftovers map[*candidacy]struct{}
-	spent     bool // a write of unknown fate may still arrive: takes no new candidacies
-	over      bool // expired or destroyed: it holds nothing any more, nor can it
-
-	alive context.Context //nolint:containedctx // it ends with over, and is the session's life
-	die   context.CancelFunc
+	spent     bool          // a write of unknown fate may still arrive: takes no new candidacies
+	over      bool          // expired or destroyed: it holds nothing any more, nor can it
+	lost      chan struct{} // closed with over
 }
 
 // candidacy is one campaign for a key and what comes of it. It is a member of its session while it waits
@@ -111,8 +109,8 @@ func (b *Backend) open(ctx context.Context) error {
 		grant:     backend.Grant{Sent: sent, TTL: b.ttl},
 		members:   make(map[*candidacy]struct{}),
 		leftovers: make(map[*candidacy]struct{}),
+		lost:      make(chan struct{}),
 	}
-	s.alive, s.die = context.WithCancel(context.WithoutCancel(ctx))
 	s.renewing = flight.New(func(ctx context.Context) error { return b.keepAlive(ctx, s) }, b.renewing)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -206,7 +204,10 @@ func (b *Backend) bury(s *session) {
 		return
 	}
 	s.over = true
-	s.die()
+	close(s.lost)
+	for c := range s.members {
+		b.touch(c.key)
+	}
 	clear(s.leftovers)
 	delete(b.sessions, s)
 	if b.current == s {

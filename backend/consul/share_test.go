@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -210,6 +212,45 @@ func TestWhoHasMetNobodyWritesAtOnce(t *testing.T) {
 	})
 	won, resign = follow(trial.Win(t, leader, key, "x"))
 	takes("in its next candidacy", 1, won, resign)
+}
+
+// A candidate that sees the key in other hands, and did not see it free between, has met others too.
+func TestWhoMissedTheFreeKeyHasMetOthers(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	leader, rival := open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
+	w := countWaits()
+	var looks atomic.Int64
+	held := make(chan struct{})
+	w.answer = func(req *http.Request) *http.Response {
+		switch {
+		case !strings.HasPrefix(req.URL.Path, "/v1/kv/"):
+		case req.URL.Query().Get("index") == "":
+			looks.Add(1)
+		default:
+			<-held
+		}
+		return nil
+	}
+	l := trial.Win(t, leader, "missed", "x")
+	next := trial.Campaign(t, t.Context(), open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long)), "missed", "y")
+	w.waits(t, 1)
+	if err := l.Resign(trial.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+	l = trial.Win(t, rival, "missed", "z")
+	close(held)
+	w.waits(t, 1) // behind the rival
+	before := looks.Load()
+	if err := l.Resign(trial.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if o := trial.Receive(t, "the win", next); o.Err != nil {
+		t.Fatal(o.Err)
+	}
+	if n := looks.Load() - before; n != 1 {
+		t.Errorf("it looked %d times before it wrote, want once", n)
+	}
 }
 
 // Candidates that use api.Lock and ours stand for one key: never two lead, and all come to lead.

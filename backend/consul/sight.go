@@ -2,9 +2,8 @@ package consul
 
 import (
 	"context"
+	"slices"
 	"time"
-
-	"github.com/hashicorp/consul/api"
 )
 
 // A Backend looks at each key once for all who wait for it, observe it, or hold it. As a query that blocks has a
@@ -14,7 +13,7 @@ import (
 // sight is a key that is looked at. Its fields are guarded by Backend.mu.
 type sight struct {
 	key       string
-	listeners map[*listener]struct{}
+	listeners []*listener
 	last      view
 	known     bool   // last is what was seen last, and nothing speaks against it
 	turn      uint64 // counts what there was to tell
@@ -42,17 +41,17 @@ type listener struct {
 }
 
 // listen begins to look at key for somebody, who is called after the next want. What they know of it already, if anything,
-// saves the first look. Each listen is followed by one leave.
+// saves the first look. Each listen is followed by a leave; a second one is nothing.
 func (b *Backend) listen(key string, known *view, call func()) *listener {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.sights[key]
 	if s == nil {
-		s = &sight{key: key, listeners: make(map[*listener]struct{}), seen: time.Now()}
+		s = &sight{key: key, seen: time.Now()}
 		b.sights[key] = s
 	}
 	l := &listener{s: s, call: call, turn: s.turn}
-	s.listeners[l] = struct{}{}
+	s.listeners = append(s.listeners, l)
 	switch {
 	case known != nil:
 		b.compareWith(l, *known)
@@ -79,14 +78,9 @@ func (b *Backend) compareWith(l *listener, v view) {
 		v.index = max(v.index, s.last.index)
 		b.saw(s, v)
 		l.turn = s.turn
-	case !sameEntry(&v.kv, &s.last.kv):
+	case entryOf(&v.kv) != entryOf(&s.last.kv):
 		l.turn--
 	}
-}
-
-// sameEntry reports whether nothing was written to a key between a and b.
-func sameEntry(a, b *api.KVPair) bool {
-	return a.ModifyIndex == b.ModifyIndex && a.CreateIndex == b.CreateIndex
 }
 
 // take returns what is known of the key, if anything is, and whether that is news to l; or the end of l.
@@ -114,7 +108,7 @@ func (b *Backend) want(l *listener) {
 func (b *Backend) leave(l *listener) {
 	b.mu.Lock()
 	s := l.s
-	delete(s.listeners, l)
+	s.listeners = slices.DeleteFunc(s.listeners, func(other *listener) bool { return other == l })
 	var ending []<-chan struct{}
 	if len(s.listeners) == 0 {
 		b.unsee(s)
@@ -218,7 +212,7 @@ func (b *Backend) yieldTo(from, to *sight) {
 }
 
 func (s *sight) wanted() bool {
-	for l := range s.listeners {
+	for _, l := range s.listeners {
 		if l.wants {
 			return true
 		}
@@ -268,8 +262,9 @@ func (b *Backend) query(ctx context.Context, s *sight, a *asking) bool {
 
 // saw tells of a key what was seen, if it is news. b.mu is held.
 func (b *Backend) saw(s *sight, now view) {
-	news := !s.known || !sameEntry(&now.kv, &s.last.kv)
+	news := !s.known || entryOf(&now.kv) != entryOf(&s.last.kv)
 	s.last, s.known, s.seen = now, true, time.Now()
+	s.last.kv.Value = nil // which may be large, and is read by those who need it
 	if news {
 		s.tell()
 	}
@@ -278,7 +273,7 @@ func (b *Backend) saw(s *sight, now view) {
 // tell calls all who listen. Backend.mu is held.
 func (s *sight) tell() {
 	s.turn++
-	for l := range s.listeners {
+	for _, l := range s.listeners {
 		if l.wants {
 			l.wants = false
 			l.call()
@@ -289,7 +284,7 @@ func (s *sight) tell() {
 // fail ends all who listen to a key. b.mu is held.
 func (b *Backend) fail(s *sight, err error) {
 	b.unsee(s)
-	for l := range s.listeners {
+	for _, l := range s.listeners {
 		l.err = err
 	}
 	s.tell()

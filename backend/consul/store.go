@@ -12,7 +12,7 @@ import (
 
 // maxTurns is how many single requests are under way at most, as each has a connection. Renewals and proofs, on which terms
 // depend, are few, and count for themselves.
-const maxTurns = 16
+const maxTurns = 8
 
 // request runs one request to Consul under a bound of its own, so that an agent that does not answer turns
 // into an error and not into a hang. So does a turn that does not come.

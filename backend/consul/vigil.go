@@ -3,10 +3,10 @@ package consul
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 
 	"github.com/hashicorp/consul/api"
 
+	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/errand"
 )
@@ -18,64 +18,68 @@ type turn func(ctx context.Context, now *api.KVPair) (read *api.KVPair, _ error)
 // vigil lets one who leads or observes take turns. No goroutine waits for them.
 type vigil struct {
 	b        *Backend
-	ctx      context.Context //nolint:containedctx // made by Enter: it ends with Close, or when the vigil is stopped
+	base     context.Context //nolint:containedctx // gives the turns their values
 	listener *listener
 	turn     turn
 	end      func(error) // tells why it ended by itself
 	errand   *errand.Errand
-	stopped  atomic.Bool // nobody is to be told any more
+	closing  calls.Notice
+
+	mu      sync.Mutex
+	stopped bool                    // nobody is to be told any more
+	closed  bool                    // the Backend is
+	cancel  context.CancelCauseFunc // of the turn under way, or nil
 }
 
-// keepVigil has turns taken until stop, until a turn fails, or until Close. The end of s, if it is not nil, is a reason to
-// take one too.
-func (b *Backend) keepVigil(ctx context.Context, key string, s *session, t turn, end func(error)) (stop func()) {
-	v := &vigil{b: b, turn: t, end: end}
+// keepVigil has turns taken until stop, until a turn fails, or until Close.
+func (b *Backend) keepVigil(ctx context.Context, key string, t turn, end func(error)) (stop func()) {
+	v := &vigil{b: b, base: context.WithoutCancel(ctx), turn: t, end: end}
 	v.errand = errand.New(v.run)
-	var leave func()
-	var err error
-	if v.ctx, leave, err = b.calls.Enter(context.WithoutCancel(ctx), false); err != nil {
+	v.closing.Closed = v.close
+	if err := b.calls.Tell(&v.closing); err != nil {
 		v.errand = errand.New(func() { end(err) })
 		v.errand.Call()
 		return v.errand.Stop
 	}
 	v.listener = b.listen(key, nil, v.errand.Call)
-	unbind := []func() bool{context.AfterFunc(v.ctx, v.errand.Call)}
-	if s != nil {
-		unbind = append(unbind, context.AfterFunc(s.alive, v.errand.Call))
-	}
 	v.errand.Call()
-	return sync.OnceFunc(func() {
-		v.stopped.Store(true)
-		for _, f := range unbind {
-			f()
-		}
-		leave() // which ends the turn under way
-		v.errand.Stop()
-		b.leave(v.listener)
-	})
+	return v.stop
 }
 
 // run takes a turn.
 func (v *vigil) run() {
-	err := v.take()
-	if v.ctx.Err() != nil {
-		err = calls.Ended(v.ctx)
+	ctx, cancel := context.WithCancelCause(v.base)
+	defer cancel(nil)
+	v.mu.Lock()
+	if v.stopped {
+		v.mu.Unlock()
+		return
 	}
-	if err == nil {
+	v.cancel = cancel
+	closed := v.closed
+	v.mu.Unlock()
+	err := error(backend.ErrClosed)
+	if !closed {
+		err = v.take(ctx)
+	}
+	v.mu.Lock()
+	v.cancel = nil
+	stopped := v.stopped
+	if v.closed && !stopped {
+		err = backend.ErrClosed
+	}
+	v.mu.Unlock()
+	switch {
+	case stopped:
+	case err == nil:
 		v.b.want(v.listener)
-		return
+	default:
+		v.errand.Retire()
+		v.end(err)
 	}
-	if v.stopped.Load() {
-		return
-	}
-	v.errand.Retire()
-	v.end(err)
 }
 
-func (v *vigil) take() error {
-	if v.ctx.Err() != nil {
-		return v.ctx.Err()
-	}
+func (v *vigil) take(ctx context.Context) error {
 	now, known, _, err := v.b.take(v.listener)
 	if err != nil {
 		return err
@@ -84,9 +88,36 @@ func (v *vigil) take() error {
 	if known {
 		entry = &now.kv
 	}
-	read, err := v.turn(v.ctx, entry)
+	read, err := v.turn(ctx, entry)
 	if err == nil && read != nil {
 		v.b.found(v.listener, view{kv: *read})
 	}
 	return err
+}
+
+// close has the vigil tell that the Backend was closed.
+func (v *vigil) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	v.interrupt(backend.ErrClosed)
+	v.errand.Call()
+}
+
+// interrupt ends the turn under way. v.mu is held.
+func (v *vigil) interrupt(cause error) {
+	if v.cancel != nil {
+		v.cancel(cause)
+	}
+}
+
+// stop ends the vigil, and sees the end of the turn under way.
+func (v *vigil) stop() {
+	v.mu.Lock()
+	v.stopped = true
+	v.interrupt(nil)
+	v.mu.Unlock()
+	v.b.calls.Forget(&v.closing)
+	v.errand.Stop()
+	v.b.leave(v.listener)
 }
