@@ -45,6 +45,8 @@ type Backend struct {
 	calls  calls.Open
 	proofs *flight.Rounds[*candidacy]
 
+	readings *flight.Rounds[*reading]
+
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
 	mu       sync.Mutex
@@ -107,6 +109,7 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 	b.renewing = flight.Attempt(b.ttl, maxRequest)
 	b.opening = flight.New(b.open, 0)
 	b.proofs = flight.NewRounds(b.ttl/gatherPart, b.proveAll)
+	b.readings = flight.NewRounds(b.ttl/gatherPart, b.readAll)
 	return b, nil
 }
 

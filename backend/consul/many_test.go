@@ -149,6 +149,37 @@ func TestHeldKeysAtRest(t *testing.T) {
 	}
 }
 
+// Many who begin to observe at the same time read together, and each is told of its own key.
+func TestManyReadTogether(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	leader := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
+	w := newWire()
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+	const n = 100
+	key := func(i int) string { return fmt.Sprintf("together/read/%d", i) }
+	for i := range n {
+		if i%2 == 0 {
+			trial.Win(t, leader, key(i), key(i))
+		}
+	}
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			for l, err := range b.Observe(trial.Within(t), key(i)) {
+				if want := key(i); err != nil || l.Vacant() != (i%2 == 1) || !l.Vacant() && string(l.Value) != want {
+					t.Errorf("%s: seen %q, error %v", want, l.Value, err)
+				}
+				break
+			}
+		})
+	}
+	all.Wait()
+	if sent := w.txns.Load(); sent > n/3 {
+		t.Errorf("%d transactions for %d readers", sent, n)
+	}
+}
+
 // An agent that does not answer is told to all who ask it, in time, however many they are.
 func TestManyAskAnAgentThatHangs(t *testing.T) {
 	t.Parallel()

@@ -60,7 +60,7 @@ func (b *Backend) passes(ctx context.Context) {
 		for some := range slices.Chunk(old, maxOps) {
 			fresh = append(fresh, b.compare(ctx, some)...)
 		}
-		for some := range slices.Chunk(fresh, maxOps/4) { // as they bring values
+		for some := range slices.Chunk(fresh, maxValues) {
 			b.lookAt(ctx, some)
 		}
 		select {

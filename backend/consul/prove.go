@@ -12,6 +12,9 @@ const (
 	// maxOps is how many operations a transaction has at most: what Consul takes.
 	maxOps = 128
 
+	// maxValues is how many entries a transaction brings at most, as values may be large.
+	maxValues = 32
+
 	// gatherPart of the TTL is how long proofs wait at most for those before them: a sixth of the time that an
 	// election gives an attempt.
 	gatherPart = 60

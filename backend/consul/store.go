@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -94,18 +95,48 @@ func (b *Backend) transact(ctx context.Context, txn api.TxnOps) (results api.Txn
 	return results, err
 }
 
-// read reads what stands for key: both entries at one moment, and what every earlier write left.
+// reading is the question what stands for a key.
+type reading struct {
+	key    string
+	record record
+}
+
+// read reads what stands for key: both entries at one moment, and what every earlier write left. It asks together with
+// others who ask at the same time, after it was called.
 func (b *Backend) read(ctx context.Context, key string) (*record, error) {
-	results, err := b.commit(ctx, ops(kv(api.KVGetOrEmpty, key), kv(api.KVGetOrEmpty, sibling(key))))
-	if err != nil {
+	q := &reading{key: key}
+	if err := b.readings.Ask(ctx, q); err != nil {
 		return nil, err
 	}
-	// Consul leaves out what the ACL token may not read, without a word.
-	lead, term := find(results, key), find(results, sibling(key))
-	if lead == nil || term == nil {
-		return nil, errUnreadable
+	return &q.record, nil
+}
+
+// readAll reads for many, in as few transactions as bring not too much, one after the other.
+func (b *Backend) readAll(ctx context.Context, all []*reading) []error {
+	const each = 2 // operations
+	answers := make([]error, 0, len(all))
+	for some := range slices.Chunk(all, maxValues/each) {
+		var txn []*api.KVTxnOp
+		for _, q := range some {
+			txn = append(txn, kv(api.KVGetOrEmpty, q.key), kv(api.KVGetOrEmpty, sibling(q.key)))
+		}
+		results, err := b.commit(ctx, ops(txn...))
+		if err != nil {
+			// Nobody answers, or all alike: the rest need not find out one after the other.
+			return append(answers, slices.Repeat([]error{err}, len(all)-len(answers))...)
+		}
+		for _, q := range some {
+			// Consul leaves out what the ACL token may not read, without a word.
+			lead, term := find(results, q.key), find(results, sibling(q.key))
+			if lead == nil || term == nil {
+				answers = append(answers, errUnreadable)
+				continue
+			}
+			q.record = record{lead: *lead, term: *term}
+			answers = append(answers, nil)
+		}
 	}
-	return &record{lead: *lead, term: *term}, nil
+	return answers
 }
 
 func find(results api.TxnResults, key string) *api.KVPair {
