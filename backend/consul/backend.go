@@ -16,8 +16,14 @@ import (
 // blocking query has the time that it may block on top.
 const maxRequest = 5 * time.Second
 
-// maxBlock is how long Consul lets a query block at most.
-const maxBlock = 10 * time.Minute
+const (
+	// maxBlock is how long Consul lets a query block at most.
+	maxBlock = 10 * time.Minute
+
+	// heldBlock is how long a query blocks on a key that is held here, whose proofs tell as well whether it goes on: as long as
+	// Consul has it block by default, which what stands between has to bear.
+	heldBlock = 5 * time.Minute
+)
 
 // defaultName is what a session is called that its user gave no name.
 const defaultName = "hustings"
@@ -40,11 +46,10 @@ type Backend struct {
 	renewing  time.Duration // of each renewal, with all that goes before it
 
 	maxQueries int           // that block
-	turns      chan struct{} // what single requests take, see turn
+	turns      chan struct{} // of single requests, see request
 
-	calls  calls.Open
-	proofs *flight.Rounds[*candidacy]
-
+	calls    calls.Open
+	proofs   *flight.Rounds[*candidacy]
 	readings *flight.Rounds[*reading]
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
@@ -69,7 +74,8 @@ type Backend struct {
 //
 // Each single request is bounded by a third of the TTL, at most 5 s; a renewal, which others wait for too, by
 // a tenth, so that one that hangs leaves time for more. The client's HttpClient should have no
-// Timeout of its own (api.DefaultConfig sets none): queries block for up to ten minutes when nothing happens.
+// Timeout of its own (api.DefaultConfig sets none): queries block for a TTL when nothing happens, and for five
+// minutes on keys that are held here.
 func New(client *api.Client, opts ...Option) (*Backend, error) {
 	if err := validateClient(client); err != nil {
 		return nil, err

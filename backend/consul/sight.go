@@ -239,7 +239,7 @@ func (b *Backend) query(ctx context.Context, s *sight, a *asking) bool {
 	b.mu.Lock()
 	index, block := s.last.index, b.block
 	if a.patient = b.holds(s.key); a.patient {
-		block = maxBlock
+		block = max(block, heldBlock)
 	}
 	b.mu.Unlock()
 	now, err := b.watch(ctx, s.key, index, block)
