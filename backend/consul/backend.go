@@ -63,7 +63,6 @@ type Backend struct {
 	sights   map[string]*sight     // of the keys that somebody wants to be told of
 	querying map[*sight]struct{}   // those with a query that blocks, at most maxQueries
 	line     line                  // those that wait for one
-	spare    line                  // those that would take one, and can do without
 	passing  *passing              // the looks at those that have none, or nil
 }
 
@@ -91,7 +90,6 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 		turns:    make(chan struct{}, maxTurns),
 
 		maxQueries: DefaultMaxQueries,
-		spare:      line{held: true},
 	}
 	for _, opt := range opts {
 		if opt.apply != nil {

@@ -101,7 +101,7 @@
 // the agent's limit.
 //
 // The queries go to the keys that are waited for or observed, first come, first served; who comes too late gets the next one that
-// is free. Keys without one are looked at together, every second, up to 128 in a request: a change of those is noticed within a
+// is free, within a second. Keys without one are looked at together, every second, up to 128 in a request: a change of those is noticed within a
 // second or a little more, and not at once, so that a handover takes as long too. Keys that are held here give their query away
 // when another needs it, and are not looked at: their proofs, three per TTL, tell of a loss, and what this
 // Backend itself does with them, those who observe them in it are told at once. What others write into a key that is held here

@@ -1,51 +1,51 @@
 package consul
 
-import (
-	"slices"
-)
+import "slices"
 
-// line is of keys that wait for a query.
-type line struct {
-	keys []*sight
-	held bool // those that are held here, which can do without
-}
+// line is of keys that wait for a query. Those that do not wait any more are forgotten now and then. It is guarded by
+// Backend.mu.
+type line []*sight
 
-// join puts s at the end, unless it is there. Who has left is forgotten now and then. Backend.mu is held.
+// join puts s at the end, unless it is there.
 func (q *line) join(b *Backend, s *sight) {
-	if s.in == q {
+	if s.inLine {
 		return
 	}
-	s.in = q
-	if len(q.keys) > 2*len(b.sights)+b.maxQueries {
-		q.keys = slices.DeleteFunc(q.keys, func(s *sight) bool { return !q.has(b, s) && q.let(s) })
+	if len(*q) > 2*len(b.sights)+b.maxQueries {
+		*q = slices.DeleteFunc(*q, func(s *sight) bool {
+			s.inLine = b.waits(s)
+			return !s.inLine
+		})
 	}
-	q.keys = append(q.keys, s)
+	s.inLine = true
+	*q = append(*q, s)
 }
 
-// has reports whether s, which has joined, waits still.
-func (q *line) has(b *Backend, s *sight) bool {
-	return s.in == q && b.sights[s.key] == s && !s.query && s.wanted() && b.holds(s.key) == q.held
-}
-
-// let has s out, who may join again.
-func (q *line) let(s *sight) bool {
-	if s.in == q {
-		s.in = nil
-	}
-	return true
-}
-
-// next takes the first, or nil.
+// next takes the first that still waits, or nil.
 func (q *line) next(b *Backend) *sight {
-	for len(q.keys) > 0 {
-		s := q.keys[0]
-		q.keys[0] = nil
-		q.keys = q.keys[1:]
-		waits := q.has(b, s)
-		q.let(s)
-		if waits {
-			return s
-		}
+	if q.empty(b) {
+		return nil
 	}
-	return nil
+	return q.pop()
+}
+
+// empty reports whether nobody waits.
+func (q *line) empty(b *Backend) bool {
+	for len(*q) > 0 && !b.waits((*q)[0]) {
+		q.pop()
+	}
+	return len(*q) == 0
+}
+
+func (q *line) pop() *sight {
+	s := (*q)[0]
+	(*q)[0] = nil
+	*q = (*q)[1:]
+	s.inLine = false
+	return s
+}
+
+// waits reports whether s needs a query and has none. b.mu is held.
+func (b *Backend) waits(s *sight) bool {
+	return b.sights[s.key] == s && !s.query && s.wanted() && !b.holds(s.key)
 }

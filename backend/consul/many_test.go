@@ -149,6 +149,43 @@ func TestHeldKeysAtRest(t *testing.T) {
 	}
 }
 
+// When many leave one after the other, no connection is made for each that would have been next.
+func TestManyWhoLeave(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := newWire()
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+	const n = 300
+	var stops []func()
+	for i := range n {
+		stops = append(stops, b.TellLeaders(t.Context(), fmt.Sprintf("leave/%d", i), func(_ backend.Leader, err error) {
+			if err != nil {
+				t.Errorf("Observe: %v", err)
+			}
+		}))
+	}
+	made := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.conns)
+	}
+	servers.Await(t, "all queries", func(context.Context) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.asking) < consul.DefaultMaxQueries {
+			return errors.New("there are fewer than are allowed")
+		}
+		return nil
+	})
+	before := made()
+	for _, stop := range stops {
+		stop()
+	}
+	if n := made() - before; n > 80 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
 // Many who begin to observe at the same time read together, and each is told of its own key.
 func TestManyReadTogether(t *testing.T) {
 	t.Parallel()

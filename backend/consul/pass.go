@@ -40,6 +40,7 @@ func (b *Backend) passes(ctx context.Context) {
 	defer rest.Stop()
 	for {
 		b.mu.Lock()
+		b.assign()
 		var old, fresh []*sight
 		for _, s := range b.sights {
 			switch {

@@ -19,8 +19,8 @@ type sight struct {
 	turn      uint64 // counts what there was to tell
 	seen      time.Time
 
-	query  bool  // it has one of the queries
-	in     *line // for one that gets free, or nil
+	query  bool // it has one of the queries
+	inLine bool // for one that gets free
 	asking *asking
 }
 
@@ -134,26 +134,31 @@ func (b *Backend) unsee(s *sight) {
 	b.yield(s)
 }
 
-// yield takes the query away from a key, and gives it to the one that has waited for one longest, those first that need one. b.mu
-// is held.
+// yield takes the query away from a key. Who gets it next does so with the next look at all that have none: at once, when
+// many leave, each would have a connection made and closed. b.mu is held.
 func (b *Backend) yield(s *sight) {
 	if s.asking != nil {
 		s.asking.cancel()
 	}
-	if !s.query {
-		return
-	}
 	s.query = false
 	delete(b.querying, s)
+}
+
+// assign gives the queries that are free to those that have waited longest. b.mu is held.
+func (b *Backend) assign() {
 	for len(b.querying) < b.maxQueries {
 		next := b.line.next(b)
 		if next == nil {
-			if next = b.spare.next(b); next == nil {
-				return
-			}
+			return
 		}
+		b.grant(next)
 		b.arrange(next)
 	}
+}
+
+func (b *Backend) grant(s *sight) {
+	s.query = true
+	b.querying[s] = struct{}{}
 }
 
 // holds reports whether a candidacy of this Backend leads. b.mu is held.
@@ -175,9 +180,8 @@ func (b *Backend) arrange(s *sight) {
 			b.arrange(next)
 		}
 	case s.query:
-	case len(b.querying) < b.maxQueries:
-		s.query = true
-		b.querying[s] = struct{}{}
+	case len(b.querying) < b.maxQueries && b.line.empty(b):
+		b.grant(s)
 	case !held:
 		for other := range b.querying {
 			if b.holds(other.key) { // which can do without
@@ -193,9 +197,7 @@ func (b *Backend) arrange(s *sight) {
 		}
 	case s.query:
 		b.ask(s)
-	case held:
-		b.spare.join(b, s)
-	default:
+	case !held:
 		b.line.join(b, s)
 		b.pass()
 	}
@@ -203,12 +205,8 @@ func (b *Backend) arrange(s *sight) {
 
 // yieldTo takes the query of one key for another. b.mu is held.
 func (b *Backend) yieldTo(from, to *sight) {
-	if from.asking != nil {
-		from.asking.cancel()
-	}
-	from.query, to.query = false, true
-	delete(b.querying, from)
-	b.querying[to] = struct{}{}
+	b.yield(from)
+	b.grant(to)
 }
 
 func (s *sight) wanted() bool {
