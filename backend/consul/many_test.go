@@ -17,6 +17,8 @@ import (
 	"github.com/hustings-go/hustings/internal/trial"
 )
 
+// One process holds more elections than an agent lets in connections, another waits for them all: nothing is lost, and any
+// of them is handed over.
 func TestMoreElectionsThanConnections(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t, servers.ConsulSettings(map[string]any{"limits": map[string]any{}})) // with its own limit of 200
@@ -81,6 +83,7 @@ func TestMoreElectionsThanConnections(t *testing.T) {
 	}
 }
 
+// Who leads and who observes has no goroutine of the store's, however many there are.
 func TestTellingTakesNoGoroutines(t *testing.T) {
 	server := servers.StartConsul(t)
 	const n, queries = 200, 4
@@ -112,6 +115,7 @@ func TestTellingTakesNoGoroutines(t *testing.T) {
 	}
 }
 
+// Keys that are held cost their proofs at rest, and nothing each.
 func TestHeldKeysAtRest(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)

@@ -53,6 +53,9 @@ func (b *Backend) passes(ctx context.Context) {
 		}
 		if len(old)+len(fresh) == 0 || ctx.Err() != nil {
 			b.passing = nil
+			if len(old)+len(fresh) > 0 { // who came when the last one had left
+				b.pass()
+			}
 			b.mu.Unlock()
 			return
 		}
@@ -89,6 +92,7 @@ func (b *Backend) compare(ctx context.Context, some []*sight) (changed []*sight)
 			mine = refusal.among(i, i+1)
 		}
 		switch {
+		case s.query: // which sees more than this
 		case mine == nil && (err == nil || failedCheck(err)):
 			s.seen = time.Now()
 		case mine == nil: // not looked at, because another may not be
@@ -113,6 +117,7 @@ func (b *Backend) lookAt(ctx context.Context, some []*sight) {
 	for _, s := range some {
 		now := find(results, s.key)
 		switch {
+		case s.query: // which sees more than this
 		case err != nil:
 			b.unseen(ctx, s, err)
 		case now == nil:

@@ -1,11 +1,13 @@
 package consul_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ import (
 	"github.com/hustings-go/hustings/internal/trial"
 )
 
+// Keys for which there is no query are looked at all the same, and the one that waits longest gets the next.
 func TestKeysBeyondTheBound(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -68,6 +71,69 @@ func TestKeysBeyondTheBound(t *testing.T) {
 	w.asks(t, key(1), key(4))
 }
 
+// Who comes while the looks for those who have left end is looked at too.
+func TestLooksGoOnForWhoComes(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := newWire()
+	var armed atomic.Bool
+	ending, end := make(chan struct{}), make(chan struct{})
+	w.answer = func(req *http.Request) *http.Response {
+		if req.URL.Path != "/v1/txn" {
+			return nil
+		}
+		body, err := io.ReadAll(req.Body)
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		if err == nil && !strings.Contains(string(body), "~term") && armed.Swap(false) { // a look at all
+			<-req.Context().Done()
+			close(ending)
+			<-end
+		}
+		return nil
+	}
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long), consul.WithMaxQueries(1))
+	told := make(chan string, 64)
+	tell := func(key string) (stop func()) {
+		return b.TellLeaders(t.Context(), key, func(l backend.Leader, err error) {
+			if err != nil {
+				t.Errorf("Observe: %v", err)
+			}
+			told <- key + string(l.Value)
+		})
+	}
+	hears := func(want ...string) {
+		t.Helper()
+		for len(want) > 0 {
+			got := trial.ReceiveWithin(t, want[0], told, 5*time.Second)
+			want = slices.DeleteFunc(want, func(w string) bool { return w == got })
+		}
+	}
+	one, two := tell("comes/1"), tell("comes/2")
+	hears("comes/1", "comes/2")
+	armed.Store(true)
+	servers.Await(t, "a look at all", func(context.Context) error {
+		if armed.Load() {
+			return errors.New("there was none")
+		}
+		return nil
+	})
+	var leaving sync.WaitGroup
+	leaving.Go(one)
+	leaving.Go(two)
+	trial.Receive(t, "the end of the looks", ending)
+	defer tell("comes/3")()
+	hears("comes/3")
+	w.asks(t, "comes/3")
+	defer tell("comes/4")()
+	hears("comes/4")
+	<-time.After(100 * time.Millisecond) // for it to wait in line; a test that goes on sooner sees less, and does not fail
+	close(end)
+	leaving.Wait()
+	trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "comes/4", " is held")
+	hears("comes/4 is held")
+}
+
+// One look that fails is made up for by the next. If all do, those who wait are told.
 func TestLooksThatFail(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -116,6 +182,7 @@ func TestLooksThatFail(t *testing.T) {
 	}
 }
 
+// What one may not read is nothing to the others; and all are told when there is nobody to ask.
 func TestLooksAtWhatMayNotBeRead(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t, servers.ConsulACLs())

@@ -45,12 +45,7 @@ func (o observed) until(t testing.TB, value string) {
 	}
 }
 
-// One process holds more elections than an agent lets in connections, another waits for them all: nothing is lost, and any
-
-// of them is handed over.
-
 // All who wait for a key, hold it or observe it in one Backend share one query.
-
 func TestOneQueryForAKey(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -85,10 +80,7 @@ func TestOneQueryForAKey(t *testing.T) {
 	}
 }
 
-// Keys for which there is no query are looked at all the same, and the one that waits longest gets the next.
-
 // A key that was won gives its query to one that is still waited for, also if it is observed.
-
 func TestAWonKeyGivesItsQueryAway(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -118,9 +110,7 @@ func TestAWonKeyGivesItsQueryAway(t *testing.T) {
 }
 
 // Keys that are held here can do without a query: others get it, and what becomes of them is told by their proofs, and
-
 // by this Backend's own calls.
-
 func TestHeldKeysDoWithoutAQuery(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -161,7 +151,6 @@ func TestHeldKeysDoWithoutAQuery(t *testing.T) {
 }
 
 // Who has no query of its own is told when a session is destroyed by the one that has.
-
 func TestALossCastsDoubtOnTheSession(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -208,9 +197,7 @@ func TestALossCastsDoubtOnTheSession(t *testing.T) {
 }
 
 // A query on a key that is held here blocks for long, also if nobody hears it any more; when the key is not held any more,
-
 // there is another.
-
 func TestAKeyIsWatchedAnewWhenItsTermIsOver(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -240,12 +227,7 @@ func TestAKeyIsWatchedAnewWhenItsTermIsOver(t *testing.T) {
 	o.until(t, "y")
 }
 
-// One look that fails is made up for by the next. If all do, those who wait are told.
-
-// What one may not read is nothing to the others; and all are told when there is nobody to ask.
-
 // A request that fails as if it had been cancelled, because the one was that had the connection before, is made again.
-
 func TestRequestsThatOthersCancelled(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
@@ -294,7 +276,3 @@ func TestRequestsThatOthersCancelled(t *testing.T) {
 		t.Errorf("only these were made: %v", kinds)
 	}
 }
-
-// Who leads and who observes has no goroutine of the store's, however many there are.
-
-// Keys that are held cost their proofs at rest, and nothing each.
