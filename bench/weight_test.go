@@ -132,9 +132,8 @@ func weigh(t *testing.T, r *run, s system, size size) (weights [2]weight) {
 		if i == 0 {
 			reached = c.lead(n, 2*patience)
 			t.Logf("%s: %d of %d lead after %v", s.id(), reached, n, time.Since(began).Round(time.Millisecond))
-		} else {
-			still(pick(r, 300*time.Millisecond, 2*time.Second), patience)
 		}
+		still(pick(r, 300*time.Millisecond, 2*time.Second), patience)
 		weights[i] = scales().since(before, max(1, reached))
 		keepProfiles(t, fmt.Sprintf("weight-%s-%d-%s", s.slug(), n, []string{"leading", "waiting"}[i]))
 		if lost := c.began.Load() - int64(reached); lost > 0 {
