@@ -59,7 +59,8 @@
 //
 // Terms that renew at the same time are proved in one transaction, up to a hundred of them, and come to renew at the same time: a
 // renewal less than a fifth of the TTL after another term's is proved by a write of its own, but its Grant counts from when the other's was
-// sent, which promises less, and so both are due together from then on; so do terms that are won within a tenth of it. A transaction that fails for the sake of one node proves
+// sent, which promises less, and so both are due together from then on; so do terms that are won within a tenth of it. A
+// transaction that fails for the sake of one node proves
 // nothing of the others, which are then asked for alone. A thousand terms cost some three requests a second at 15 s.
 //
 // The store ends a session up to two ticks after its timeout, never before. When the ensemble changes its leader all sessions

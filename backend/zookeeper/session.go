@@ -53,12 +53,6 @@ type session struct {
 // room for its longest request.
 const maxRest = 192 << 10
 
-// silence is the client's logger: what it would say is in the errors.
-type silence struct{}
-
-// Printf says nothing.
-func (silence) Printf(string, ...any) {}
-
 // attend returns the session that is current, and makes one if there is none.
 func (b *Backend) attend(ctx context.Context) (*session, error) {
 	for {

@@ -137,3 +137,9 @@ func (w *wire) packet() {
 		}
 	}
 }
+
+// silence is the client's logger: what it would say is in the errors.
+type silence struct{}
+
+// Printf says nothing.
+func (silence) Printf(string, ...any) {}
