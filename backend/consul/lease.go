@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -126,15 +127,8 @@ func (l *Lease) ended(ctx context.Context) {
 // be had (see WithMaxQueries); if not, it looks when another term of the session was lost, and is told when the next Renew
 // finds the loss. It proves the record before and after every change, so that ErrLost is never a stale answer's word.
 func (l *Lease) Wait(ctx context.Context) error {
-	told := make(chan error, 1)
-	stop := l.TellLoss(ctx, func(err error) { told <- err })
-	defer stop()
-	select {
-	case err := <-told:
-		return err
-	case <-ctx.Done():
-		return l.b.wrap("wait", l.c.key, ctx.Err())
-	}
+	return calls.Wait(ctx, func(tell func(error)) (stop func()) { return l.TellLoss(ctx, tell) },
+		func(err error) error { return l.b.wrap("wait", l.c.key, err) })
 }
 
 // TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while there is something to

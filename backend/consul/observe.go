@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/errand"
 )
 
@@ -21,30 +22,7 @@ import (
 // first saw it in that term: greater than the token of every earlier term and less than that of
 // every later one, and the same for all observers unless somebody wrote to the key while it was held.
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
-	return func(yield func(backend.Leader, error) bool) {
-		type news struct {
-			leader backend.Leader
-			err    error
-		}
-		told := make(chan news, 1) // the latest
-		stop := b.TellLeaders(ctx, key, func(l backend.Leader, err error) {
-			select {
-			case <-told: // what was not taken is out of date
-			default:
-			}
-			told <- news{l, err}
-		})
-		defer stop()
-		for ctx.Err() == nil {
-			select {
-			case n := <-told:
-				if !yield(n.leader, n.err) || n.err != nil {
-					return
-				}
-			case <-ctx.Done():
-			}
-		}
-	}
+	return calls.Observe(ctx, func(tell func(backend.Leader, error)) (stop func()) { return b.TellLeaders(ctx, key, tell) })
 }
 
 // TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while there is something to

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -123,15 +124,8 @@ func (l *Lease) ended(ctx context.Context) {
 // Wait watches the record, which goes with the session's lease when that expires, and makes no other
 // requests. It reads the record before and after, so that ErrLost is never a stale watch's word.
 func (l *Lease) Wait(ctx context.Context) error {
-	told := make(chan error, 1)
-	stop := l.TellLoss(ctx, func(err error) { told <- err })
-	defer stop()
-	select {
-	case err := <-told:
-		return err
-	case <-ctx.Done():
-		return l.b.wrap("wait", l.c.key, ctx.Err())
-	}
+	return calls.Wait(ctx, func(tell func(error)) (stop func()) { return l.TellLoss(ctx, tell) },
+		func(err error) error { return l.b.wrap("wait", l.c.key, err) })
 }
 
 // TellLoss tells what Wait returns; see [backend.LossTeller]. It does not block, and has a goroutine only while it reads the

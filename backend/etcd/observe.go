@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is etcd's
@@ -18,30 +19,7 @@ import (
 // together with all others of this Backend. Of changes that come faster than the loop takes them, it yields the last. It
 // needs the right to read, and no session. It may be ranged over again, and by many at once.
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
-	return func(yield func(backend.Leader, error) bool) {
-		type news struct {
-			leader backend.Leader
-			err    error
-		}
-		told := make(chan news, 1) // the latest
-		stop := b.TellLeaders(ctx, key, func(l backend.Leader, err error) {
-			select {
-			case <-told: // what was not taken is out of date
-			default:
-			}
-			told <- news{l, err}
-		})
-		defer stop()
-		for ctx.Err() == nil {
-			select {
-			case n := <-told:
-				if !yield(n.leader, n.err) || n.err != nil {
-					return
-				}
-			case <-ctx.Done():
-			}
-		}
-	}
+	return calls.Observe(ctx, func(tell func(backend.Leader, error)) (stop func()) { return b.TellLeaders(ctx, key, tell) })
 }
 
 // TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It does not block, and has a goroutine only while it

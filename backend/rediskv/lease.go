@@ -80,15 +80,8 @@ func (l *Lease) forfeit(ctx context.Context) error {
 // Wait listens to the key's channel, and reads the record first and when something was told, so that ErrLost
 // is never a message's word. A record that was deleted by hand without a message shows at the next Renew.
 func (l *Lease) Wait(ctx context.Context) error {
-	told := make(chan error, 1)
-	stop := l.TellLoss(ctx, func(err error) { told <- err })
-	defer stop()
-	select {
-	case err := <-told:
-		return err
-	case <-ctx.Done():
-		return l.b.wrap("wait", l.c.key, calls.Ended(ctx))
-	}
+	return calls.Wait(ctx, func(tell func(error)) (stop func()) { return l.TellLoss(ctx, tell) },
+		func(err error) error { return l.b.wrap("wait", l.c.key, err) })
 }
 
 // TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while the record is read.

@@ -8,6 +8,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Lease is one term of one key: the node that its candidacy created, first in the queue of its key.
@@ -104,18 +105,8 @@ func (l *Lease) lost(err error) bool {
 // Wait watches the node, and makes no requests but one before, if nobody watches the node yet, and one after: ErrLost is
 // never a watch's word alone, nor an absence of the connection, which only lets the term run out.
 func (l *Lease) Wait(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return l.b.wrap("wait", l.c.key, ctx.Err())
-	}
-	told := make(chan error, 1)
-	stop := l.TellLoss(ctx, func(err error) { told <- err })
-	defer stop()
-	select {
-	case err := <-told:
-		return err
-	case <-ctx.Done():
-		return l.b.wrap("wait", l.c.key, ctx.Err())
-	}
+	return calls.Wait(ctx, func(tell func(error)) (stop func()) { return l.TellLoss(ctx, tell) },
+		func(err error) error { return l.b.wrap("wait", l.c.key, err) })
 }
 
 // TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while there is something to look at.

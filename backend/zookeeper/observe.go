@@ -10,6 +10,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is
@@ -18,34 +19,7 @@ import (
 // the right to read. It reads again when there is a new connection, when there is none for long, and when nothing has come for four TTLs. Of changes that
 // come faster than the loop takes them it yields the last. It may be ranged over again, and by many at once.
 func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Leader, error] {
-	return func(yield func(backend.Leader, error) bool) {
-		if ctx.Err() != nil {
-			return
-		}
-		type news struct {
-			leader backend.Leader
-			err    error
-		}
-		told := make(chan news, 1)
-		stop := b.TellLeaders(ctx, key, func(l backend.Leader, err error) {
-			select {
-			case <-told: // who leads by now is all that matters
-			default:
-			}
-			told <- news{l, err}
-		})
-		defer stop()
-		for {
-			select {
-			case n := <-told:
-				if ctx.Err() != nil || !yield(n.leader, n.err) || n.err != nil {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
+	return calls.Observe(ctx, func(tell func(backend.Leader, error)) (stop func()) { return b.TellLeaders(ctx, key, tell) })
 }
 
 // TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while there is something to read.
