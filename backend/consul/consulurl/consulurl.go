@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -34,6 +35,7 @@ func Opener() backendurl.Opener {
 			{Name: "namespace", Usage: "namespace, of Consul Enterprise"},
 			{Name: "partition", Usage: "partition, of Consul Enterprise"},
 			{Name: "lock-delay", Usage: "how long nobody may have a key whose session was ended from outside"},
+			{Name: "max-queries", Usage: "on how many keys a query blocks at once, each with a connection to itself"},
 		},
 		Example: "consul://host:8500?ttl=15s",
 		Open:    open,
@@ -68,6 +70,13 @@ func open(_ context.Context, u *backendurl.URL) (*backendurl.Store, error) {
 			return nil, retry.Permanent(errors.New("consul: lock-delay is a duration with a unit, such as 1s"))
 		}
 		opts = append(opts, consul.WithLockDelay(d))
+	}
+	if queries := u.Param("max-queries"); queries != "" {
+		n, err := strconv.Atoi(queries)
+		if err != nil {
+			return nil, retry.Permanent(errors.New("consul: max-queries is a number, such as 64"))
+		}
+		opts = append(opts, consul.WithMaxQueries(n))
 	}
 	transport := &http.Transport{
 		DialContext:     (&net.Dialer{Timeout: dialTimeout}).DialContext,

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestOpen(t *testing.T) {
 	c := servers.StartConsul(t, servers.ConsulACLs())
-	store, err := backendurl.Open(t.Context(), "consul://:"+c.Token()+"@"+c.Endpoint()+"?tls=off&ttl=10s&lock-delay=0s&name=me", consulurl.Opener())
+	store, err := backendurl.Open(t.Context(), "consul://:"+c.Token()+"@"+c.Endpoint()+"?tls=off&ttl=10s&lock-delay=0s&max-queries=8&name=me", consulurl.Opener())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestOpen(t *testing.T) {
 		t.Errorf("found %+v", f)
 	}
 	for _, raw := range []string{
-		"consul://ada:s3cr3t@h", "consul://h1,h2", "consul://h/path", "consul://h?ttl=1s", "consul://h?lock-delay=1", "consul://h?cacert=/no/such",
+		"consul://ada:s3cr3t@h", "consul://h1,h2", "consul://h/path", "consul://h?ttl=1s", "consul://h?lock-delay=1", "consul://h?max-queries=0", "consul://h?max-queries=x", "consul://h?cacert=/no/such",
 	} {
 		if _, err := backendurl.Open(t.Context(), raw, consulurl.Opener()); !retry.IsPermanent(err) || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("%s: %v", raw, err)
