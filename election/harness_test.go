@@ -13,6 +13,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/memory"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 const testKey = "service/leader"
@@ -57,7 +58,7 @@ func newPeer(t *testing.T, b *memory.Backend) *memory.Backend {
 func newElection(t *testing.T, b backend.Backend, value string, opts ...Option) *Election[string] {
 	t.Helper()
 	if storesTell {
-		b = telling{b}
+		b = trial.Telling{Backend: b}
 	}
 	e, err := New(b, testKey, value, append([]Option{quiet()}, opts...)...)
 	if err != nil {

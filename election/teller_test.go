@@ -11,52 +11,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 )
 
-// telling makes a store of any that tells by itself what others are asked for.
-type telling struct{ backend.Backend }
-
-type tellingLease struct{ backend.Lease }
-
-func (b telling) Campaign(ctx context.Context, key string, value []byte) (backend.Lease, error) {
-	l, err := b.Backend.Campaign(ctx, key, value)
-	if err != nil {
-		return nil, err
-	}
-	return tellingLease{l}, nil
-}
-
-func (b telling) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
-	return meanwhile(ctx, func(ctx context.Context) {
-		for l, err := range b.Observe(ctx, key) {
-			if ctx.Err() == nil {
-				tell(l, err)
-			}
-		}
-	})
-}
-
-func (l tellingLease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
-	return meanwhile(ctx, func(ctx context.Context) {
-		if err := l.Wait(ctx); ctx.Err() == nil {
-			tell(err)
-		}
-	})
-}
-
-// meanwhile runs f until it is stopped.
-func meanwhile(ctx context.Context, f func(context.Context)) (stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f(ctx)
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-// storesTell makes newElection wrap every store in telling. Tests here are not parallel.
+// storesTell makes newElection wrap every store in one that tells. Tests here are not parallel.
 var storesTell bool
 
 // What holds for a store that is asked holds for one that tells.

@@ -8,6 +8,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/backendtest"
 	"github.com/hustings-go/hustings/backend/memory"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // subject is a backend to run the suite on.
@@ -38,13 +39,13 @@ func (s subject) harness() backendtest.Harness {
 				t.Fatal(err)
 			}
 			if s.wrap == nil {
-				return telling{b}
+				return telling{trial.Telling{Backend: b}}
 			}
 			wrapped := s.wrap(b)
 			if _, tells := wrapped.(backend.LeaderTeller); tells {
 				return wrapped
 			}
-			return telling{wrapped}
+			return telling{trial.Telling{Backend: wrapped}}
 		},
 		MinTTL:   2 * time.Second,
 		MaxValue: memory.MaxValueLen,

@@ -53,7 +53,7 @@ func TestMoreElectionsThanConnections(t *testing.T) {
 	defer renew.Stop()
 	for range 3 * ttls {
 		trial.Receive(t, "the time to renew", renew.C)
-		for i, err := range renewAll(trial.Within(t), leases) {
+		for i, err := range trial.RenewAll(trial.Within(t), leases) {
 			if err != nil {
 				t.Fatalf("term %d: %v", i, err)
 			}
@@ -142,7 +142,7 @@ func TestHeldKeysAtRest(t *testing.T) {
 	const times = 4
 	for range times {
 		trial.Receive(t, "the time to renew", renew.C)
-		for _, err := range renewAll(trial.Within(t), leases) {
+		for _, err := range trial.RenewAll(trial.Within(t), leases) {
 			if err != nil {
 				t.Error(err)
 			}

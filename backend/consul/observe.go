@@ -30,9 +30,7 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
 	o := &observer{b: b, key: key, hand: tell}
 	if err := backend.ValidateKey(key); err != nil {
-		e := errand.New(func() { tell(backend.Leader{}, err) })
-		e.Call()
-		return e.Stop
+		return errand.Once(func() { tell(backend.Leader{}, err) })
 	}
 	return b.keepVigil(ctx, key, o.turn, func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) })
 }

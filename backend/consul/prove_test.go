@@ -21,17 +21,6 @@ import (
 	"github.com/hustings-go/hustings/internal/trial"
 )
 
-// renewAll renews all leases at once, and returns their errors.
-func renewAll(ctx context.Context, leases []backend.Lease) []error {
-	errs := make([]error, len(leases))
-	var all sync.WaitGroup
-	for i, l := range leases {
-		all.Go(func() { _, errs[i] = l.Renew(ctx) })
-	}
-	all.Wait()
-	return errs
-}
-
 // proofs counts the transactions that prove terms.
 type proofs struct {
 	n, terms, most atomic.Int64 // transactions; terms in them; most terms in one
@@ -67,7 +56,7 @@ func TestRenewalsAreProvedTogether(t *testing.T) {
 		for i := range leases {
 			leases[i] = trial.Win(t, b, key(i), "x")
 		}
-		for _, err := range renewAll(trial.Within(t), leases) {
+		for _, err := range trial.RenewAll(trial.Within(t), leases) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -81,7 +70,7 @@ func TestRenewalsAreProvedTogether(t *testing.T) {
 		t.Logf("%d terms: %d transactions, at most %d in one", n, sent, most)
 		lost := n / 2
 		remove(t, operator, key(lost))
-		for i, err := range renewAll(trial.Within(t), leases) {
+		for i, err := range trial.RenewAll(trial.Within(t), leases) {
 			switch {
 			case i == lost:
 				trial.MustBe(t, "the term whose key was deleted", err, backend.ErrLost)
@@ -165,7 +154,7 @@ func TestATermThatMayNotBeProved(t *testing.T) {
 		return nil
 	})
 	p.most.Store(0)
-	for i, err := range renewAll(trial.Within(t), leases) {
+	for i, err := range trial.RenewAll(trial.Within(t), leases) {
 		switch {
 		case i == 7:
 			trial.MustBe(t, "the term that may not be proved", err, backend.ErrDenied)

@@ -37,9 +37,7 @@ func (b *Backend) keepVigil(ctx context.Context, key string, t turn, end func(er
 	v.errand = errand.New(v.run)
 	v.closing.Closed = v.close
 	if err := b.calls.Tell(&v.closing); err != nil {
-		v.errand = errand.New(func() { end(err) })
-		v.errand.Call()
-		return v.errand.Stop
+		return errand.Once(func() { end(err) })
 	}
 	v.listener = b.listen(key, nil, v.errand.Call)
 	v.errand.Call()

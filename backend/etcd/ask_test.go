@@ -16,6 +16,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // forOthers is a TTL with which those who wait for others to ask do so for longer than a test waits.
@@ -96,17 +97,6 @@ func crowd(t testing.TB, server *servers.Etcd, n int, opts ...etcd.Option) (*etc
 }
 
 func crowdKey(i int) string { return fmt.Sprintf("crowd/%d", i) }
-
-// renewAll renews all leases at once and returns their errors.
-func renewAll(ctx context.Context, leases []backend.Lease) []error {
-	errs := make([]error, len(leases))
-	var all sync.WaitGroup
-	for i, l := range leases {
-		all.Go(func() { _, errs[i] = l.Renew(ctx) })
-	}
-	all.Wait()
-	return errs
-}
 
 // Renewals at the same time read their records together, a hundred at once, and each gets its own answer.
 // What makes a full transaction is sent while those before it are still in the air.
@@ -222,13 +212,13 @@ func TestCancelledReadCostsTheOthersNothing(t *testing.T) {
 	_, leases, r := crowd(t, servers.StartEtcd(t), 3, etcd.WithTTL(forOthers))
 	asked, release := r.hold(t, false)
 	first := make(chan error, 1)
-	go func() { first <- errors.Join(renewAll(within(t), leases[:1])...) }()
+	go func() { first <- errors.Join(trial.RenewAll(within(t), leases[:1])...) }()
 	receive(t, "the first read", asked) // the others gather behind it
 	ctx, cancel := context.WithCancel(t.Context())
 	second, third := make(chan error, 1), make(chan error, 1)
-	go func() { second <- errors.Join(renewAll(ctx, leases[1:2])...) }()
+	go func() { second <- errors.Join(trial.RenewAll(ctx, leases[1:2])...) }()
 	<-time.After(50 * time.Millisecond) // so that it usually is the first to gather
-	go func() { third <- errors.Join(renewAll(within(t), leases[2:])...) }()
+	go func() { third <- errors.Join(trial.RenewAll(within(t), leases[2:])...) }()
 	<-time.After(50 * time.Millisecond)
 	cancel()
 	mustBe(t, "the cancelled renewal", receive(t, "its end", second), context.Canceled)
@@ -247,7 +237,7 @@ func TestServerTakesFewReads(t *testing.T) {
 	for range 20 { // each refusal halves the number
 		r.n.Store(0)
 		r.most.Store(0)
-		if err := errors.Join(renewAll(within(t), leases)...); err != nil {
+		if err := errors.Join(trial.RenewAll(within(t), leases)...); err != nil {
 			t.Fatal(err)
 		}
 		if n, most := r.n.Load(), r.most.Load(); n < 60 && most > 1 && most <= 8 {
@@ -277,10 +267,10 @@ func TestOneRecordIsForbidden(t *testing.T) {
 	for pause := 100 * time.Millisecond; r.most.Load() < 4; pause *= 2 { // until they did read together
 		asked, release := r.hold(t, false)
 		allowed := make(chan []error, 1)
-		go func() { allowed <- renewAll(within(t), leases[:1]) }()
+		go func() { allowed <- trial.RenewAll(within(t), leases[:1]) }()
 		receive(t, "a read", asked) // the others gather behind it
 		together := make(chan []error, 1)
-		go func() { together <- renewAll(within(t), leases[1:]) }()
+		go func() { together <- trial.RenewAll(within(t), leases[1:]) }()
 		<-time.After(pause)
 		release()
 		errs := append(receive(t, "the first renewal", allowed), receive(t, "the others", together)...)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
+	"github.com/hustings-go/hustings/backend/internal/errand"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is Redis's own:
@@ -22,7 +23,7 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 // TellLeaders tells what Observe yields; see [backend.LeaderTeller]. It has a goroutine only while the record is read.
 func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend.Leader, error)) (stop func()) {
 	if err := backend.ValidateKey(key); err != nil {
-		return tellOnce(func() { tell(backend.Leader{}, err) })
+		return errand.Once(func() { tell(backend.Leader{}, err) })
 	}
 	o := &observer{b: b, key: key, told: func(l backend.Leader) { tell(l, nil) }, outlook: outlook{b: b}}
 	return b.keepVigil(ctx, key, o.hear, o.look, func(err error) { tell(backend.Leader{}, b.wrap("observe", key, err)) })

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,17 +24,6 @@ func winAll(t testing.TB, b *rediskv.Backend, name string, n int) []backend.Leas
 	return leases
 }
 
-// renewAll renews all leases at once.
-func renewAll(t testing.TB, leases []backend.Lease) ([]backend.Grant, []error) {
-	grants, errs := make([]backend.Grant, len(leases)), make([]error, len(leases))
-	var renewing sync.WaitGroup
-	for i, l := range leases {
-		renewing.Go(func() { grants[i], errs[i] = l.Renew(trial.Within(t)) })
-	}
-	renewing.Wait()
-	return grants, errs
-}
-
 // Renewals that come together go out together, and those that have done so before wait for each other: then all of them
 // are one request.
 func TestRenewalsShareARoundTrip(t *testing.T) {
@@ -46,7 +34,7 @@ func TestRenewalsShareARoundTrip(t *testing.T) {
 	fewest := int64(len(leases))
 	for turn := range 5 { // more than twice only where the machine is slow
 		before, began := calls.sent.Load(), backend.Now()
-		grants, errs := renewAll(t, leases)
+		grants, errs := trial.Renewals(trial.Within(t), leases)
 		if err := errors.Join(errs...); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +90,7 @@ func TestRenewalOutOfRhythm(t *testing.T) {
 	quickest := time.Hour
 	for range 5 {
 		for same := false; !same; {
-			grants, errs := renewAll(t, leases)
+			grants, errs := trial.Renewals(trial.Within(t), leases)
 			if err := errors.Join(errs...); err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +118,7 @@ func TestRenewalsAmongOthers(t *testing.T) {
 	const n = 450 // scripts of 200 terms
 	b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(6*time.Second))
 	leases := winAll(t, b, "among", n)
-	if _, errs := renewAll(t, leases); errors.Join(errs...) != nil {
+	if errs := trial.RenewAll(trial.Within(t), leases); errors.Join(errs...) != nil {
 		t.Fatal(errors.Join(errs...))
 	}
 	server.Cli("script", "flush")
@@ -140,7 +128,7 @@ func TestRenewalsAmongOthers(t *testing.T) {
 	server.Cli("del", "{among/300}:lease")
 	server.Cli("set", "{among/300}:lease", "theirs")
 	began := backend.Now()
-	_, errs := renewAll(t, leases)
+	errs := trial.RenewAll(trial.Within(t), leases)
 	for i, err := range errs {
 		switch {
 		case i%20 == 7:
@@ -169,7 +157,7 @@ func TestRenewalsApart(t *testing.T) {
 	var refusals [2]string
 	for i := range refusals {
 		for range 3 {
-			if _, errs := renewAll(t, leases); errors.Join(errs...) != nil {
+			if errs := trial.RenewAll(trial.Within(t), leases); errors.Join(errs...) != nil {
 				t.Fatal(errs)
 			}
 		}

@@ -45,7 +45,7 @@ func (b *Backend) keepVigil(ctx context.Context, key string, hear func(*vigil, e
 		v.errand.Call()
 	}
 	if err := b.calls.Tell(&v.closing); err != nil {
-		return tellOnce(func() { end(err) })
+		return errand.Once(func() { end(err) })
 	}
 	b.mu.Lock()
 	if v.halted == nil {
@@ -72,13 +72,6 @@ func (v *vigil) halt(why error) {
 	if v.cancel != nil {
 		v.cancel(v.halted)
 	}
-}
-
-// tellOnce has something told that there is to tell, and no more.
-func tellOnce(tell func()) (stop func()) {
-	e := errand.New(tell)
-	e.Call()
-	return e.Stop
 }
 
 // ring makes a turn due.

@@ -2,10 +2,8 @@ package zookeeper_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,17 +34,6 @@ func (p *proofs) count(packet []byte) {
 	p.most.Store(max(p.most.Load(), n))
 }
 
-// renewAll renews all leases at once, and returns what came of it.
-func renewAll(ctx context.Context, leases []backend.Lease) ([]backend.Grant, []error) {
-	grants, errs := make([]backend.Grant, len(leases)), make([]error, len(leases))
-	var all sync.WaitGroup
-	for i, l := range leases {
-		all.Go(func() { grants[i], errs[i] = l.Renew(ctx) })
-	}
-	all.Wait()
-	return grants, errs
-}
-
 // Terms that renew at the same time are proved together, however many they are, and each is told its own fate.
 func TestRenewalsAreProvedTogether(t *testing.T) {
 	server := servers.StartZooKeeper(t)
@@ -62,7 +49,7 @@ func TestRenewalsAreProvedTogether(t *testing.T) {
 		}
 		p.n.Store(0)
 		p.terms.Store(0)
-		_, errs := renewAll(trial.Within(t), leases)
+		errs := trial.RenewAll(trial.Within(t), leases)
 		if err := errors.Join(errs...); err != nil {
 			t.Error(err)
 		}
@@ -79,7 +66,7 @@ func TestRenewalsAreProvedTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, errs = renewAll(trial.Within(t), leases)
+		errs = trial.RenewAll(trial.Within(t), leases)
 		for i, err := range errs {
 			switch {
 			case gone[i]:
@@ -106,7 +93,7 @@ func TestATermThatMayNotBeProved(t *testing.T) {
 	if _, err := operator.SetACL(node, zk.DigestACL(zk.PermAll, "somebody", "else"), -1); err != nil {
 		t.Fatal(err)
 	}
-	_, errs := renewAll(trial.Within(t), leases)
+	errs := trial.RenewAll(trial.Within(t), leases)
 	for i, err := range errs {
 		switch {
 		case i == 7:

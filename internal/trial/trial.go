@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,3 +140,20 @@ func Quantile(times []time.Duration, q float64) time.Duration {
 
 // Micro is d in microseconds.
 func Micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// RenewAll renews all leases at once, and returns an error or nil for each.
+func RenewAll(ctx context.Context, leases []backend.Lease) []error {
+	_, errs := Renewals(ctx, leases)
+	return errs
+}
+
+// Renewals renews all leases at once, and returns what came of each.
+func Renewals(ctx context.Context, leases []backend.Lease) ([]backend.Grant, []error) {
+	grants, errs := make([]backend.Grant, len(leases)), make([]error, len(leases))
+	var all sync.WaitGroup
+	for i, l := range leases {
+		all.Go(func() { grants[i], errs[i] = l.Renew(ctx) })
+	}
+	all.Wait()
+	return grants, errs
+}

@@ -18,6 +18,13 @@ type Errand struct {
 // New makes an Errand that is done by do.
 func New(do func()) *Errand { return &Errand{do: do} }
 
+// Once has do done once, in a goroutine of its own. stop waits for it, or keeps it from being done.
+func Once(do func()) (stop func()) {
+	e := New(do)
+	e.Call()
+	return e.Stop
+}
+
 // Call has it done: at once, or once more when the run under way has ended. It does not block.
 func (e *Errand) Call() {
 	e.mu.Lock()

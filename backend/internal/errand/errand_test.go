@@ -111,3 +111,23 @@ func TestItMayRetireInTheRun(t *testing.T) {
 		}
 	})
 }
+
+func TestOnceIsDoneOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on := make(chan struct{})
+		var runs atomic.Int64
+		stop := errand.Once(func() {
+			<-on
+			runs.Add(1)
+		})
+		go func() {
+			synctest.Wait()
+			close(on)
+		}()
+		stop()
+		stop()
+		if n := runs.Load(); n != 1 {
+			t.Errorf("%d runs when stop had returned, want 1", n)
+		}
+	})
+}
