@@ -7,8 +7,8 @@ import "context"
 // implement the two interfaces below beside Wait and Observe. An election uses them where they are there. They say the
 // same as Wait and Observe do, of which each is the definition; only who waits differs.
 //
-// For both: tell is called from goroutines of the backend's, one call at a time, in order, and may be called before
-// the call that was given it returns. It does not block, and does not call the backend. The first error is the last
+// For both: tell is called from goroutines of the backend's, or in the call that was given it, before that returns; one
+// call at a time, in order. It does not block, and does not call the backend. The first error is the last
 // call. ctx gives its values, and its end ends nothing: stop does. stop may be called at any time, more than once, and
 // from anywhere but tell; when it has returned, tell is not called any more, and nothing runs on its behalf. It must be
 // called also after an error. Nothing is started that outlives the last stop.
