@@ -19,6 +19,7 @@ type nemesis struct {
 	broken  []breakage // what is to be mended
 	deeds   []*deed
 	deposed map[uint64]bool // tokens that an operator took away, or tried to
+	mended  time.Time       // when the last breakage was
 }
 
 type breakage struct {
@@ -78,6 +79,7 @@ func (n *nemesis) mend(now time.Time) {
 			return false
 		}
 		b.mend()
+		n.mended = time.Now()
 		return true
 	})
 }
@@ -370,10 +372,15 @@ func (n *nemesis) later(d *deed, lasts time.Duration, mend func()) {
 	}})
 }
 
-// quiet waits until the store has forgotten the dead: until it holds no more than those who stand leave in it.
+// quiet waits until the store has forgotten the dead: until it holds no more than those who stand leave in it, an expiry
+// after the last breakage was mended. Until then there may be sessions whose beginning was never answered, so that nobody
+// can end them, and which pass for those of candidates that have none yet.
 func (n *nemesis) quiet() bool {
 	n.Helper()
-	return n.within(n.timing.bound(), "the sessions of the dead to end", func() bool {
+	return n.within(n.timing.expiry+n.timing.bound(), "the sessions of the dead to end", func() bool {
+		if time.Since(n.mended) < n.timing.expiry {
+			return false
+		}
 		traces, err := n.look()
 		return err == nil && len(traces) <= n.store.Standing(len(n.cast))
 	})
