@@ -25,7 +25,8 @@ const grace = time.Second
 //
 // Candidates queue in the order of their sequence numbers, together with those of Curator's LeaderLatch on the same
 // path. Each watches the node before its own, and its own, so that one resignation wakes one
-// candidate. The client's pings keep the session; a look at the node before its own, after four TTLs in which nothing happened, is
+// candidate, which leads without a further request. The client's pings keep the session, and while this candidate is next, so do
+// five writes per TTL, which all others on the session share; a look at the node before its own, after four TTLs in which nothing happened, is
 // there in case that a watch fell silent.
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, an
@@ -64,10 +65,9 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	w := &waiter{b: b, c: c}
 	grant, err := w.win(ctx, value)
 	if err == nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		c.leads, c.grant = true, c.session.inStep(c, grant, c.session.ttl()/joinPart)
-		b.watchOver(c.session)
+		err = b.crown(c, grant)
+	}
+	if err == nil {
 		return c, nil
 	}
 	b.withdraw(context.WithoutCancel(ctx), c)
@@ -94,6 +94,19 @@ func (b *Backend) reserve(key string) (*candidacy, error) {
 	return c, nil
 }
 
+// crown makes the candidacy a term, unless its session was given up.
+func (b *Backend) crown(c *candidacy, grant backend.Grant) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := c.session
+	if s.over {
+		return errSessionLost
+	}
+	c.leads, c.grant = true, s.inStep(c, grant, s.ttl()/joinPart-backend.Now().Since(grant.Sent))
+	b.watchOver(s)
+	return nil
+}
+
 // withdraw gives c up, with one bounded try to remove its node. What remains is remembered by give.
 func (b *Backend) withdraw(ctx context.Context, c *candidacy) {
 	b.mu.Lock()
@@ -110,8 +123,9 @@ func (b *Backend) withdraw(ctx context.Context, c *candidacy) {
 
 // waiter is a candidacy on its way to the front of the queue.
 type waiter struct {
-	b *Backend
-	c *candidacy
+	b    *Backend
+	c    *candidacy
+	seen *wire // the connection on which its own node was seen, and watched, last
 }
 
 // win creates the node, and returns what the store promises when the node was seen there as the first of its key.
@@ -131,14 +145,17 @@ func (w *waiter) win(ctx context.Context, value []byte) (backend.Grant, error) {
 		case err != nil:
 			return backend.Grant{}, err
 		case at.ahead == "":
-			return w.confirm(ctx)
+			return w.take(ctx)
 		}
-		var left bool
-		if left, err = w.follow(ctx, at.ahead); err != nil {
+		var learned outcome
+		learned, err = w.follow(ctx, at)
+		switch {
+		case err != nil:
 			return backend.Grant{}, err
-		}
-		if left && at.second {
-			// Nobody else was before its own, and nobody can have got in: there is nothing to look at.
+		// Nobody else was before its own, and nobody can have got in: there is nothing to look at.
+		case at.second && learned == hasLeftUs:
+			return w.take(ctx)
+		case at.second && learned == hasLeft:
 			return w.confirm(ctx)
 		}
 		at, err = w.look(ctx)
@@ -194,6 +211,7 @@ func (w *waiter) create(ctx context.Context, value []byte) error {
 	b.mu.Lock()
 	c.creating, c.written = creating, true
 	b.mu.Unlock()
+	grant := s.promise(backend.Now())
 	_, err := send(patient, s, func(conn *zk.Conn) (string, error) {
 		node, err := conn.Create(stem, value, zk.FlagEphemeralSequential, b.acl)
 		b.mu.Lock()
@@ -201,6 +219,7 @@ func (w *waiter) create(ctx context.Context, value []byte) error {
 		defer close(creating)
 		if err == nil {
 			c.path = node
+			s.earned(grant)
 		} else if refused(err) {
 			c.written = false
 			delete(s.leftovers, c)
@@ -301,70 +320,13 @@ func (w *waiter) vanished() error {
 	return errNodeGone
 }
 
-// follow waits until the queue should be looked at again, and reports whether the node before its own has left. What
-// wakes it, an event or a long silence, is a hint only.
-func (w *waiter) follow(ctx context.Context, ahead string) (left bool, _ error) {
-	b, s := w.b, w.c.session
-	n := &neighbours{events: make(chan zk.EventType, 2)}
-	n.before.who, n.own.who = n, n
-	defer s.ignore(&n.before)
-	defer s.ignore(&n.own)
-	there, err := b.watchNode(ctx, s, ahead, &n.before)
-	if errors.Is(err, zk.ErrNoAuth) {
-		n.crowd = true
-		there, err = w.watchQueue(ctx, ahead, &n.before)
+// take returns what the store promises when the node is known to have been the first of its key: the latest that it promised the session, if that
+// was of late, and else what a write is worth.
+func (w *waiter) take(ctx context.Context) (backend.Grant, error) {
+	if grant, fresh := w.c.session.atHand(backend.Now()); fresh {
+		return grant, nil
 	}
-	if err != nil || !there {
-		return false, err
-	}
-	if there, err := b.watchNode(ctx, s, w.c.path, &n.own); err != nil || !there {
-		return false, err
-	}
-	silence := time.NewTimer(lookAfter * b.ttl)
-	defer silence.Stop()
-	for {
-		select {
-		case kind := <-n.events:
-			return kind == zk.EventNodeDeleted, nil
-		case <-silence.C:
-			there, err := b.exists(ctx, s, ahead)
-			if err != nil || !there {
-				return false, err
-			}
-			silence.Reset(lookAfter * b.ttl)
-		case <-s.lost:
-			return false, errSessionLost
-		case <-ctx.Done():
-			return false, calls.Ended(ctx)
-		}
-	}
-}
-
-// watchQueue has e listen to whoever comes or goes, and reports whether the node ahead is there. Candidates need not be able to
-// read each other, but who cannot is not told of a node's end either: servers since 3.8.4 and 3.9.2 keep the event back.
-func (w *waiter) watchQueue(ctx context.Context, ahead string, e *ear) (there bool, _ error) {
-	names, err := w.b.watchChildren(ctx, w.c.session, w.b.parent(w.c.key), e)
-	return slices.Contains(names, path.Base(ahead)), err
-}
-
-// neighbours are the candidate's own node and the one before it. Of each the end comes, once at most, as one event.
-type neighbours struct {
-	before, own ear
-	crowd       bool // what is before is seen only by who comes and goes
-	events      chan zk.EventType
-}
-
-func (n *neighbours) heard(e *ear, kind zk.EventType) {
-	switch {
-	case kind == zk.EventSession && !n.crowd:
-		return // the end of a node is told all the same
-	case n.crowd || e == &n.own:
-		kind = zk.EventNotWatching
-	}
-	select {
-	case n.events <- kind:
-	default: // there is reason enough to look
-	}
+	return w.confirm(ctx)
 }
 
 // confirm proves with a write that the node is there, and so that the key is won. After a stop of this

@@ -21,7 +21,7 @@ func TestConformance(t *testing.T) {
 		MinTTL:    shortTTL,
 		MaxValue:  zookeeper.MaxValueLen,
 		Calls:     packets.Load,
-		IdleCalls: 3, // pings
+		IdleCalls: 5, // three pings each, and five proofs of who is next, of three sessions
 		Parallel:  true,
 		Features:  backendtest.Features{FIFO: true, Expiry: true, WaitTellsLoss: true, Tells: true},
 		Open: func(t testing.TB, ttl time.Duration) backend.Backend {

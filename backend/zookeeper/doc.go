@@ -59,7 +59,7 @@
 //
 // Terms that renew at the same time are proved in one transaction, up to a hundred of them, and come to renew at the same time: a
 // renewal less than a fifth of the TTL after another term's is proved by a write of its own, but its Grant counts from when the other's was
-// sent, which promises less, and so both are due together from then on; so do terms that are won within a tenth of it. A
+// sent, which promises less, and so both are due together from then on; so do wins, where that is no more than a tenth of a TTL ago. A
 // transaction that fails for the sake of one node proves
 // nothing of the others, which are then asked for alone. A thousand terms cost some three requests a second at 15 s.
 //
@@ -70,22 +70,38 @@
 //
 // # Handover
 //
-// A handover is two writes, one that deletes the leader's node and one that proves the next one's, and nothing
-// between them: who saw only the leader before itself need not look at the queue again when that node is deleted,
-// because nobody can get in before a node that exists. The native recipe, zk.Lock, has one write, and a read from whichever
-// server the client is connected to; a lock taken that way may be gone from the ensemble already, and it has no deadline. Here
-// the second write is what makes a win one, and what the first grant counts from.
+// A handover is one write, the deletion of the leader's node. Who saw only the leader before itself has won by that transaction, and
+// has nothing to ask when it is told of it. Nobody can get in before a node that exists. Its own node was there when the
+// leader's went: it was seen and watched over the same connection, events come over a connection in the order of transactions, and
+// its end was not told before. But an event proves nothing of the present; a server that is cut off may tell it late.
+// What does is a grant, which says how long the session lives, and with it its nodes, whatever key it was asked for. So a win goes by
+// the latest grant that any write of its session has brought, if that is less than a quarter of the TTL old and was worth half of it at least: by
+// the creation of the node, the renewal of another term, or a proof that is made for this. While somebody on a session waits right behind a leader, the
+// session proves itself whenever its latest grant is a fifth of the TTL old, with one request for all of them. Who is
+// further back proves nothing. The Grant of a win tells when that write was sent, so that nobody leads for longer by it, and renews the
+// sooner. Who finds itself the first when it looks at the queue wins by the same reckoning.
+//
+// Where there is no such grant, after a stop of the process for one, and where there was another connection in between, on which the client is
+// told in any order what happened meanwhile, a write proves the node, as a renewal does, and the win counts from that. On a
+// new connection who is next sees to its own node again, so that the next handover needs no write.
+//
+// The native recipe, zk.Lock, reads the queue, from whichever server the client is connected to; a lock taken that
+// way may be gone from the ensemble already, and it has no deadline.
+//
+// What is not excluded is somebody who deletes the nodes of the leader and of the next in one transaction, in this order. The
+// next is told of the one after the other: it may win in between, and is then told at once that it has lost, as any leader whose node is deleted.
 //
 // # At rest
 //
-// While nothing happens a session pings, three times per TTL, and proves its terms; who waits or observes sends nothing. All
+// While nothing happens a session pings, three times per TTL, and proves its terms; one on which somebody is next proves itself five times per
+// TTL; who else waits or observes sends nothing. All
 // that is watched is watched once for the whole Backend, and nobody waits for an event: the client tells of all in one
 // place, and who leads or observes takes a turn then, in a goroutine that ends with it. (Campaign waits in its
 // caller's.) The client has the watches set again on each new connection, but as of what it heard last, which may
 // be more than it told; so observers read again after that. Where there is no connection for a third of a TTL, all who
 // wait or observe ask, to be told why. In case that a watch fell silent for a reason that nobody
 // knows of, a candidate that waits looks at the node before its own, and an observer at the leader, after four TTLs without any
-// event. Who leads does not depend on it: that is decided by the write that proves a win.
+// event. Who leads does not depend on it: what wakes a candidate so has it look at the queue.
 //
 // # Rights
 //

@@ -24,8 +24,8 @@ type Lease struct {
 // the election's node, which starts the sequence numbers anew, because transactions count for the whole store. It does not block.
 func (l *Lease) Token() uint64 { return uint64(l.c.token) }
 
-// Grant returns the promise that came with the write that proved the win, or with another term's proof less than a tenth of the TTL
-// before. It does not block.
+// Grant returns the promise that the win goes by: of the latest write of the session, less than a quarter of the TTL before, or of one
+// that proved the win. It does not block.
 func (l *Lease) Grant() backend.Grant { return l.won }
 
 // Renew writes to the store on the condition that the node is there. The write changes nothing, so that nobody

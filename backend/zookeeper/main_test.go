@@ -199,6 +199,13 @@ func (w *wiretap) kill() {
 	w.drop()
 }
 
+// revive lets connections be made again.
+func (w *wiretap) revive() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = false
+}
+
 // candidates returns the paths of the candidates of key, first come first served.
 func candidates(ctx context.Context, conn *zk.Conn, root, key string) ([]string, error) {
 	parent := strings.TrimSuffix(root, "/") + "/" + key

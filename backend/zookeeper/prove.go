@@ -94,13 +94,19 @@ func (s *session) check(ctx context.Context, proofs ...*proof) error {
 		p.grant = grant
 		ops[i] = &zk.CheckVersionRequest{Path: p.node, Version: -1}
 	}
-	_, err := ask(ctx, s, func(conn *zk.Conn) ([]zk.MultiResponse, error) { return conn.Multi(ops...) })
+	_, err := ask(ctx, s, func(conn *zk.Conn) ([]zk.MultiResponse, error) {
+		answers, err := conn.Multi(ops...)
+		if err == nil {
+			s.earned(grant)
+		}
+		return answers, err
+	})
 	return err
 }
 
 const (
 	stepPart = 5  // of the TTL is how far the beginning of a renewal's grant may be moved back, so that it falls together with others
-	joinPart = 10 // of the TTL is the same for a win, which has yet to be announced, and must not look late
+	joinPart = 10 // of the TTL is how old that of a win may become by it, which has yet to be announced, and must not look late
 )
 
 // inStep returns the grant of c for a proof that earned got. So that terms find a common rhythm, and are proved together,

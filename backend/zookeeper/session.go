@@ -27,14 +27,16 @@ type session struct {
 
 	members   map[*candidacy]struct{}
 	leftovers map[*candidacy]struct{}
-	proofs    *flight.Rounds[*proof] // of terms that renew
-	beat      backend.Grant          // of the renewal that others keep step with
-	guard     *time.Timer            // looks after terms that nobody renews, and after leftovers
-	outage    *time.Timer            // runs while there is no connection
-	over      bool                   // takes no more requests
-	expired   bool                   // the store said so: nothing of it is there any more, nor can be
-	lost      chan struct{}          // closed with over
-	ended     chan struct{}          // closed when the client has ended
+	next      map[*candidacy]struct{} // of the members, those who have only a leader before them
+	proofs    *flight.Rounds[*proof]  // of terms that renew
+	beat      backend.Grant           // of the renewal that others keep step with
+	guard     *time.Timer             // looks after terms that nobody renews, and after leftovers
+	standby   *time.Timer             // keeps a grant ready for who is next
+	outage    *time.Timer             // runs while there is no connection
+	over      bool                    // takes no more requests
+	expired   bool                    // the store said so: nothing of it is there any more, nor can be
+	lost      chan struct{}           // closed with over
+	ended     chan struct{}           // closed when the client has ended
 
 	ready chan struct{} // closed when the session was granted
 
@@ -44,6 +46,7 @@ type session struct {
 	id      int64
 	timeout time.Duration // granted; the shortest of those that were
 	history touches
+	latest  backend.Grant      // that a write has brought
 	watches map[subject][]*ear // that were set, or are being set, and who listens
 	dialErr error              // the latest
 	ignored bool               // the latest greeting was not answered, not yet at least
@@ -75,6 +78,7 @@ func (b *Backend) open(ctx context.Context) error {
 		b:         b,
 		members:   make(map[*candidacy]struct{}),
 		leftovers: make(map[*candidacy]struct{}),
+		next:      make(map[*candidacy]struct{}),
 		watches:   make(map[subject][]*ear),
 		lost:      make(chan struct{}),
 		ended:     make(chan struct{}),
@@ -96,6 +100,8 @@ func (b *Backend) open(ctx context.Context) error {
 	guarding := context.WithoutCancel(ctx)
 	s.guard = time.AfterFunc(time.Hour, func() { b.patrol(guarding, s) })
 	s.guard.Stop()
+	s.standby = time.AfterFunc(time.Hour, func() { b.keepReady(guarding, s) })
+	s.standby.Stop()
 	s.outage = time.AfterFunc(time.Hour, s.cutOff)
 	s.outage.Stop()
 	b.mu.Lock()
@@ -240,6 +246,13 @@ func (s *session) ttl() time.Duration {
 	return s.timeout
 }
 
+// connection is the one that was made last, or nil.
+func (s *session) connection() *wire {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wire
+}
+
 func (s *session) identity() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,20 +262,14 @@ func (s *session) identity() int64 {
 // cut closes the connection, so that the client looks for another server, and all that waits for an answer
 // here fails.
 func (s *session) cut() {
-	s.mu.Lock()
-	w := s.wire
-	s.mu.Unlock()
-	if w != nil {
+	if w := s.connection(); w != nil {
 		_ = w.Close()
 	}
 }
 
 // cutUnlessHeard closes the connection if nothing came over it since then.
 func (s *session) cutUnlessHeard(since backend.Instant) {
-	s.mu.Lock()
-	w := s.wire
-	s.mu.Unlock()
-	if w != nil && w.quiet(since) {
+	if w := s.connection(); w != nil && w.quiet(since) {
 		_ = w.Close()
 	}
 }
@@ -360,6 +367,7 @@ func (b *Backend) end(s *session) {
 	s.over = true
 	close(s.lost)
 	s.guard.Stop()
+	s.standby.Stop()
 	if b.current == s {
 		b.current = nil
 	}

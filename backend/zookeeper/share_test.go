@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -179,9 +180,9 @@ func TestTheNodesAboveVanishAfterTheLastCandidate(t *testing.T) {
 	servers.Await(t, "the root to vanish", gone(operator, zookeeper.DefaultRoot))
 }
 
-// The candidate right behind the leader takes over with one request, the write that proves it. One further back
+// The candidate right behind the leader takes over without any request. One further back
 // looks at the queue when somebody before it leaves, and goes on waiting.
-func TestAHandoverIsOneRequest(t *testing.T) {
+func TestAHandoverIsNoRequest(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	operator := connect(t, server.Endpoint())
 	const key = "handover"
@@ -206,7 +207,7 @@ func TestAHandoverIsOneRequest(t *testing.T) {
 		defer mu.Unlock()
 		return slices.Clone(ops)
 	}
-	waiting := campaign(t, t.Context(), open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial)), key, "waiting")
+	waiting := campaign(t, t.Context(), open(t, []string{server.Endpoint()}, zookeeper.WithTTL(time.Minute), zookeeper.WithDialer(tap.dial)), key, "waiting")
 	for range 2 {
 		trial.Receive(t, "a watch", tap.watches)
 	}
@@ -227,8 +228,8 @@ func TestAHandoverIsOneRequest(t *testing.T) {
 	if o := trial.Receive(t, "the next win", waiting); o.err != nil {
 		t.Fatal(o.err)
 	}
-	if got, proof := asked()[before:], []int32{opMulti}; !slices.Equal(got, proof) {
-		t.Errorf("operations %v from the release to the win, want %v", got, proof)
+	if got := asked()[before:]; len(got) > 0 {
+		t.Errorf("operations %v from the release to the win, want none", got)
 	}
 }
 

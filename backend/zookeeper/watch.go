@@ -161,8 +161,19 @@ func (b *Backend) watchNode(ctx context.Context, s *session, p string, e *ear) (
 	if s.hear(w, e) {
 		return true, nil
 	}
+	return setWatch(ctx, s, w, e)
+}
+
+// watchNodeAnew is watchNode where the watch is set in any case, so that the answer is this connection's.
+func (b *Backend) watchNodeAnew(ctx context.Context, s *session, p string, e *ear) (there bool, _ error) {
+	w := subject{path: p}
+	s.hear(w, e)
+	return setWatch(ctx, s, w, e)
+}
+
+func setWatch(ctx context.Context, s *session, w subject, e *ear) (there bool, _ error) {
 	_, err := watch(ctx, s, w, e, func(conn *zk.Conn) (struct{}, error) {
-		_, _, _, err := conn.GetW(p)
+		_, _, _, err := conn.GetW(w.path)
 		return struct{}{}, err
 	})
 	if errors.Is(err, zk.ErrNoNode) {
