@@ -213,7 +213,11 @@ func (w *waiter) create(ctx context.Context, value []byte) error {
 	b.mu.Unlock()
 	grant := s.promise(backend.Now())
 	_, err := send(patient, s, func(conn *zk.Conn) (string, error) {
-		node, err := conn.Create(stem, value, zk.FlagEphemeralSequential, b.acl)
+		var node string
+		err := s.makeRoom(value)
+		if err == nil {
+			node, err = conn.Create(stem, value, zk.FlagEphemeralSequential, b.acl)
+		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		defer close(creating)

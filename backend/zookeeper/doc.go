@@ -103,6 +103,11 @@
 // knows of, a candidate that waits looks at the node before its own, and an observer at the leader, after four TTLs without any
 // event. Who leads does not depend on it: what wakes a candidate so has it look at the queue.
 //
+// The client's buffers, for the longest request and the longest answer, have some 320 kB at first, which all elections of a Backend share. They
+// grow with the first value of more than 64 kB, by a megabyte, and with the first list of more than a thousand candidates, by what
+// it is longer, and stay so until the session ends. There is no limit to a list but what the server sends and the memory that there is; that of
+// a value is MaxValueLen, which Campaign and Proclaim refuse to exceed before anything is sent.
+//
 // # Rights
 //
 // A candidate needs the rights to create, delete and read below <root>/<key>, and on <root> to create the nodes above it where

@@ -162,7 +162,12 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 		return err
 	}
 	value = bytes.Clone(value)
-	_, err := ask(ctx, l.c.session, func(conn *zk.Conn) (*zk.Stat, error) { return conn.Set(l.c.path, value, -1) })
+	_, err := ask(ctx, l.c.session, func(conn *zk.Conn) (*zk.Stat, error) {
+		if err := l.c.session.makeRoom(value); err != nil {
+			return nil, err
+		}
+		return conn.Set(l.c.path, value, -1)
+	})
 	if errors.Is(err, zk.ErrNoNode) {
 		err = backend.ErrLost
 	}

@@ -49,12 +49,11 @@ type session struct {
 	latest  backend.Grant      // that a write has brought
 	watches map[subject][]*ear // that were set, or are being set, and who listens
 	dialErr error              // the latest
+	longest int                // answer that the client has room for
+	cramped bool               // a request needs more room than there is
+	roomy   bool               // there is room for any
 	ignored bool               // the latest greeting was not answered, not yet at least
 }
-
-// maxRest is the longest request but for a value in it: the client sends watches anew in packets of 128 kB, and keeps
-// room for its longest request.
-const maxRest = 192 << 10
 
 // attend returns the session that is current, and makes one if there is none.
 func (b *Backend) attend(ctx context.Context) (*session, error) {
@@ -84,11 +83,12 @@ func (b *Backend) open(ctx context.Context) error {
 		ended:     make(chan struct{}),
 		ready:     make(chan struct{}),
 		history:   touches{tick: b.tick},
+		longest:   usualAnswer,
 	}
 	s.proofs = flight.NewRounds(b.ttl/gatherPart, s.proveAll)
 	made := make(chan struct{})
 	conn, events, err := zk.Connect(b.servers, b.ttl,
-		zk.WithDialer(s.dial), zk.WithMaxConnBufferSize(MaxValueLen+maxRest), zk.WithHostProvider(&hosts{stop: s.lost}), zk.WithLogger(silence{}), zk.WithLogInfo(false),
+		zk.WithDialer(s.dial), zk.WithMaxConnBufferSize(usualValue+maxRest), zk.WithMaxBufferSize(usualAnswer), zk.WithHostProvider(&hosts{stop: s.lost}), zk.WithLogger(silence{}), zk.WithLogInfo(false),
 		zk.WithEventCallback(func(ev zk.Event) { // because the channel drops what does not fit
 			<-made
 			s.heard(ev)
@@ -257,99 +257,6 @@ func (s *session) identity() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.id
-}
-
-// cut closes the connection, so that the client looks for another server, and all that waits for an answer
-// here fails.
-func (s *session) cut() {
-	if w := s.connection(); w != nil {
-		_ = w.Close()
-	}
-}
-
-// cutUnlessHeard closes the connection if nothing came over it since then.
-func (s *session) cutUnlessHeard(since backend.Instant) {
-	if w := s.connection(); w != nil && w.quiet(since) {
-		_ = w.Close()
-	}
-}
-
-// ask makes one request under a bound of its own. The client knows no contexts: a request whose caller has
-// gone goes on by itself, until it is answered, or until the bound, when the connection is taken for dead; if
-// nothing at all has come, at half of it, so that there is time to find a better server.
-func ask[T any](ctx context.Context, s *session, request func(*zk.Conn) (T, error)) (T, error) {
-	if err := s.usable(ctx); err != nil {
-		var none T
-		return none, err
-	}
-	return send(ctx, s, request)
-}
-
-// usable tells why there is no point in a request.
-func (s *session) usable(ctx context.Context) error {
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	switch {
-	case ctx.Err() != nil:
-		return calls.Ended(ctx)
-	case s.over:
-		return errSessionLost
-	default:
-		return nil
-	}
-}
-
-// send is ask where the request is made in any case.
-func send[T any](ctx context.Context, s *session, request func(*zk.Conn) (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	var none T
-	answered := make(chan answer, 1)
-	sent := backend.Now()
-	silent := time.AfterFunc(s.b.bound/2, func() { s.cutUnlessHeard(sent) })
-	overdue := time.AfterFunc(s.b.bound, s.cut)
-	go func() {
-		value, err := request(s.conn)
-		silent.Stop()
-		overdue.Stop()
-		if err == nil {
-			s.touch(sent, backend.Now())
-		}
-		answered <- answer{value, err}
-	}()
-	timer := time.NewTimer(s.b.bound + answerGrace)
-	defer timer.Stop()
-	select {
-	case a := <-answered:
-		if backend.Now().Since(sent) >= s.b.bound && a.err != nil {
-			return none, fmt.Errorf("%w within %v: %w", errNoAnswer, s.b.bound, a.err)
-		}
-		return a.value, s.judge(a.err)
-	case <-timer.C: // there was no connection to be taken for dead
-		return none, fmt.Errorf("%w within %v", errNoAnswer, s.b.bound)
-	case <-ctx.Done():
-		return none, calls.Ended(ctx)
-	}
-}
-
-// answerGrace is how long a request may take to fail after its connection was closed.
-const answerGrace = 100 * time.Millisecond
-
-// judge notes when the store says that the session has expired.
-func (s *session) judge(err error) error {
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
-	switch {
-	case errors.Is(err, zk.ErrSessionExpired):
-		s.b.bury(s)
-		return fmt.Errorf("%w: %w", errSessionLost, err)
-	case err != nil && s.over:
-		return fmt.Errorf("%w: %w", errSessionLost, err)
-	default:
-		return err
-	}
 }
 
 // bury notes that s is gone from the store, and with it all that it wrote. b.mu must be held.

@@ -84,7 +84,7 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 	event := packet(append([]byte{0xff, 0xff, 0xff, 0xff}, make([]byte, 30)...)...)
 	for piece := 1; piece < 70; piece++ {
 		heard := make(counter)
-		session := &session{history: touches{tick: time.Nanosecond}, watches: map[subject][]*ear{{path: "/"}: {{who: heard}}}}
+		session := &session{conn: new(zk.Conn), history: touches{tick: time.Nanosecond}, watches: map[subject][]*ear{{path: "/"}: {{who: heard}}}}
 		conn := &scripted{piece: piece}
 		w := &wire{Conn: conn, s: session}
 		for range 3 { // the greeting, and two pings
@@ -105,6 +105,9 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 		if session.unheard() || session.identity() != 7 || session.ttl() != 4096*time.Millisecond || len(w.pings) != 1 || len(session.history.young) != 1 {
 			t.Fatalf("in pieces of %d: session %d of %v, %d pings are open, %d were answered; want session 7 of 4.096s, 1 and 1",
 				piece, session.identity(), session.ttl(), len(w.pings), len(session.history.young))
+		}
+		if want := 4 + 100; session.longest != want {
+			t.Fatalf("in pieces of %d: the longest answer has %d bytes, want %d", piece, session.longest, want)
 		}
 		if heard[zk.EventSession] != 1 || len(w.setting) != 1 {
 			t.Fatalf("in pieces of %d: told %d times that watches were set, and %d are to be; want 1 and 1", piece, heard[zk.EventSession], len(w.setting))

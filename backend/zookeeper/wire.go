@@ -56,7 +56,9 @@ func (w *wire) Write(p []byte) (int, error) {
 		w.setting = append(w.setting, int32(binary.BigEndian.Uint32(p[4:])))
 	}
 	w.mu.Unlock()
-	return w.Conn.Write(p)
+	n, err := w.Conn.Write(p)
+	w.s.sent()
+	return n, err
 }
 
 // Read notes the server's greeting, the answers to pings, and that watches were set anew.
@@ -98,6 +100,9 @@ func (w *wire) scan(p []byte) {
 			p = p[n:]
 			if w.seen == len(w.length) {
 				w.rest = int(int32(binary.BigEndian.Uint32(w.length[:])))
+				if w.greeted {
+					w.s.comes(w.rest)
+				}
 				w.packet()
 			}
 			continue
