@@ -99,7 +99,7 @@ func (b *Backend) crown(c *candidacy, grant backend.Grant) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := c.session
-	if s.over {
+	if s.over || s.doomed {
 		return errSessionLost
 	}
 	c.leads, c.grant = true, s.inStep(c, grant, s.ttl()/joinPart-backend.Now().Since(grant.Sent))
@@ -170,7 +170,7 @@ func (w *waiter) join(ctx context.Context) error {
 			return err
 		}
 		w.b.mu.Lock()
-		joined := !s.over
+		joined := !s.over && !s.doomed
 		if joined {
 			w.c.session = s
 			s.members[w.c] = struct{}{}

@@ -86,7 +86,7 @@ func (b *Backend) watchOver(s *session) {
 }
 
 // patrol removes from the store what stands on s and must not be kept alive with it: leftovers, and terms
-// whose election let them run out. What cannot be removed for a TTL ends the session; at once, if the client's
+// whose election let them run out. For the sake of what cannot be removed for a TTL the session is given up; at once, if the client's
 // attempts to connect may be just what keeps the session alive.
 func (b *Backend) patrol(ctx context.Context, s *session) {
 	b.mu.Lock()
@@ -104,15 +104,37 @@ func (b *Backend) patrol(ctx context.Context, s *session) {
 	for _, c := range stale {
 		if err := b.remove(ctx, c); err != nil && (s.unheard() || backend.Now().Since(c.since) >= s.ttl()) {
 			b.mu.Lock()
-			b.end(s)
+			s.doomed = true
 			b.mu.Unlock()
-			return
+			break
 		}
 	}
 	b.mu.Lock()
 	b.watchOver(s)
+	if s.doomed {
+		b.giveUp(s)
+	}
 	b.mu.Unlock()
 	b.settle(s)
+}
+
+// giveUp ends s when all that was granted on it is over: with the session all of its nodes go at once. Until then nothing
+// more is granted. b.mu must be held.
+func (b *Backend) giveUp(s *session) {
+	if b.current == s {
+		b.current = nil
+	}
+	left, now := time.Duration(0), backend.Now()
+	for c := range s.members {
+		if c.leads {
+			left = max(left, c.grant.TTL-now.Since(c.grant.Sent))
+		}
+	}
+	if left > 0 && !s.over {
+		s.guard.Reset(left)
+		return
+	}
+	b.end(s)
 }
 
 // remove deletes the node of c and of no other candidacy, and forgets c when it is known to be gone.

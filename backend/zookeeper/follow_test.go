@@ -84,10 +84,12 @@ func TestWhichGrantAWinMayGoBy(t *testing.T) {
 // A session that was given up, for what it left behind or because it expired, wins nothing.
 func TestNobodyWinsOnASessionThatIsOver(t *testing.T) {
 	b := &Backend{}
-	s := &session{b: b, timeout: 15 * time.Second, over: true}
-	c := &candidacy{session: s}
-	if err := b.crown(c, backend.Grant{Sent: backend.Now(), TTL: 15 * time.Second}); !errors.Is(err, errSessionLost) || c.leads {
-		t.Errorf("%v, and leads: %t", err, c.leads)
+	for _, s := range []*session{{b: b, over: true}, {b: b, doomed: true}} {
+		s.timeout = 15 * time.Second
+		c := &candidacy{session: s}
+		if err := b.crown(c, backend.Grant{Sent: backend.Now(), TTL: s.timeout}); !errors.Is(err, errSessionLost) || c.leads {
+			t.Errorf("over %t, doomed %t: %v, and leads: %t", s.over, s.doomed, err, c.leads)
+		}
 	}
 }
 

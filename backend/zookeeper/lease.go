@@ -52,8 +52,11 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.gone {
+	switch {
+	case c.gone:
 		return backend.Grant{}, backend.ErrLost
+	case c.session.doomed:
+		return backend.Grant{}, errSessionLost
 	}
 	c.grant = c.session.inStep(c, grant, c.session.ttl()/stepPart)
 	return c.grant, nil

@@ -34,6 +34,7 @@ type session struct {
 	standby   *time.Timer             // keeps a grant ready for who is next
 	outage    *time.Timer             // runs while there is no connection
 	over      bool                    // takes no more requests
+	doomed    bool                    // grants nothing any more, and ends when what it granted is over
 	expired   bool                    // the store said so: nothing of it is there any more, nor can be
 	lost      chan struct{}           // closed with over
 	ended     chan struct{}           // closed when the client has ended
