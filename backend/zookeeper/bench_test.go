@@ -14,8 +14,8 @@ import (
 
 // BenchmarkHandover measures the time from the call of Resign to the return of the next candidate's
 // Campaign, beside that from Unlock to Lock of go-zookeeper's own Lock on the same server, one of each in
-// turn. Run it with -benchtime=100x; each number is of that many handovers. Lock takes the key with what
-// it read from its own server; Campaign proves it with a write.
+// turn. Run it with -benchtime=100x; each number is of that many handovers. Lock reads the queue once more; Campaign goes by
+// the event, and a grant that it has.
 func BenchmarkHandover(b *testing.B) {
 	server := servers.StartZooKeeper(b)
 	ours, raw := newOurs(b, server), newRaw(b, server)

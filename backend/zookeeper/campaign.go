@@ -24,8 +24,8 @@ const grace = time.Second
 // [backend.Backend] for the contract; what is ZooKeeper's own:
 //
 // Candidates queue in the order of their sequence numbers, together with those of Curator's LeaderLatch on the same
-// path. Each watches the node before its own, and its own, so that one resignation wakes one
-// candidate, which leads without a further request. The client's pings keep the session, and while this candidate is next, so do
+// path. Each watches the two nodes before its own, and its own, so that one resignation wakes two
+// candidates: one leads without a further request, and one sees that it is next. The client's pings keep the session, and while this candidate is next, so do
 // five writes per TTL, which all others on the session share; a look at the node before its own, after four TTLs in which nothing happened, is
 // there in case that a watch fell silent.
 //
@@ -290,8 +290,9 @@ func (w *waiter) identify(ctx context.Context) error {
 
 // place is where the candidate's node stands in the queue.
 type place struct {
-	ahead  string // the path of the node right before its own, or "" when there is none
-	second bool   // there is no other
+	ahead   string // the path of the node right before its own, or "" when there is none
+	further string // the same of the one before that
+	second  bool   // there is one before its own, and no other
 }
 
 // look reads the queue. The server has seen the creation of this node, and so of all before it, and nobody can get
@@ -311,8 +312,10 @@ func (w *waiter) look(ctx context.Context) (place, error) {
 		return place{}, w.vanished()
 	case 0:
 		return place{}, nil
+	case 1:
+		return place{ahead: w.b.parent(c.key) + "/" + names[0], second: true}, nil
 	default:
-		return place{ahead: w.b.parent(c.key) + "/" + names[i-1], second: i == 1}, nil
+		return place{ahead: w.b.parent(c.key) + "/" + names[i-1], further: w.b.parent(c.key) + "/" + names[i-2]}, nil
 	}
 }
 

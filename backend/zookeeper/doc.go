@@ -77,9 +77,11 @@
 // What does is a grant, which says how long the session lives, and with it its nodes, whatever key it was asked for. So a win goes by
 // the latest grant that any write of its session has brought, if that is less than a quarter of the TTL old and was worth half of it at least: by
 // the creation of the node, the renewal of another term, or a proof that is made for this. While somebody on a session waits right behind a leader, the
-// session proves itself whenever its latest grant is a fifth of the TTL old, with one request for all of them. Who is
-// further back proves nothing. The Grant of a win tells when that write was sent, so that nobody leads for longer by it, and renews the
-// sooner. Who finds itself the first when it looks at the queue wins by the same reckoning.
+// session proves itself whenever its latest grant is a fifth of the TTL old, with one request for all of them. The Grant of a win tells
+// when that write was sent, so that nobody leads for longer by it, and renews the sooner.
+//
+// Who is further back proves nothing. It is woken when one of the two nodes before its own goes, and looks at the queue, so as to know when it is
+// next, and so that no more than two are woken at a time. If it is the first by then, it wins by the same reckoning.
 //
 // Where there is no such grant, after a stop of the process for one, and where there was another connection in between, on which the client is
 // told in any order what happened meanwhile, a write proves the node, as a renewal does, and the win counts from that. On a

@@ -22,12 +22,13 @@ const (
 	hasLeftUs                // and when that went, its own was there
 )
 
-// neighbours are the candidate's own node and the one before it. What is told of them is guarded by session.mu.
+// neighbours are the candidate's own node and the one before it; and the one before that, at whose end the candidate looks whether it is
+// next now. What is told of them is guarded by session.mu.
 type neighbours struct {
-	before, own ear
-	next        bool // nobody else is before it
-	crowd       bool // what is before is seen only by who comes and goes
-	woken       chan struct{}
+	further, before, own ear
+	next                 bool // nobody else is before it
+	crowd                bool // what is before is seen only by who comes and goes
+	woken                chan struct{}
 
 	left, differ bool // the one before is gone; anything else may have changed
 }
@@ -74,7 +75,8 @@ func (s *session) told(n *neighbours, seen *wire) (outcome, *wire) {
 func (w *waiter) follow(ctx context.Context, at place) (outcome, error) {
 	b, s := w.b, w.c.session
 	n := &neighbours{next: at.second, woken: make(chan struct{}, 1)}
-	n.before.who, n.own.who = n, n
+	n.further.who, n.before.who, n.own.who = n, n, n
+	defer s.ignore(&n.further)
 	defer s.ignore(&n.before)
 	defer s.ignore(&n.own)
 	conn := s.connection()
@@ -88,6 +90,12 @@ func (w *waiter) follow(ctx context.Context, at place) (outcome, error) {
 	}
 	if there, err := w.watchOwn(ctx, conn, &n.own); err != nil || !there {
 		return mayDiffer, err
+	}
+	if at.further != "" && !n.crowd {
+		// One that may not be read is not listened to: all that this costs is time, when the candidate is next.
+		if there, err := b.watchNode(ctx, s, at.further, &n.further); !errors.Is(err, zk.ErrNoAuth) && (err != nil || !there) {
+			return mayDiffer, err
+		}
 	}
 	if n.next && !n.crowd {
 		b.standBy(w.c)

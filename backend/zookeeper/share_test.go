@@ -208,13 +208,13 @@ func TestAHandoverIsNoRequest(t *testing.T) {
 		return slices.Clone(ops)
 	}
 	waiting := campaign(t, t.Context(), open(t, []string{server.Endpoint()}, zookeeper.WithTTL(time.Minute), zookeeper.WithDialer(tap.dial)), key, "waiting")
-	for range 2 {
+	for range 3 { // of the two before its own, and of its own
 		trial.Receive(t, "a watch", tap.watches)
 	}
 	before := len(asked())
 	withdraw()
 	trial.MustBe(t, "who withdraws", trial.Receive(t, "the withdrawal", between).err, context.Canceled)
-	looks := []int32{opChildren, opGetData} // the queue, and the leader; its own node is watched already
+	looks := []int32{opChildren} // the leader and its own node are watched already
 	servers.Await(t, "a look at the queue", func(context.Context) error {
 		if got := asked()[before:]; !slices.Equal(got, looks) {
 			return fmt.Errorf("operations %v, want %v", got, looks)
@@ -251,7 +251,7 @@ func TestALookThatFailsWinsNothing(t *testing.T) {
 		}
 	}
 	waiting := campaign(t, t.Context(), open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial)), key, "waiting")
-	for range 2 {
+	for range 3 {
 		trial.Receive(t, "a watch", tap.watches)
 	}
 	armed.Store(true)

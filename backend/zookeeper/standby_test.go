@@ -44,8 +44,8 @@ func (p *proofs) await(t testing.TB, n int64) {
 	})
 }
 
-// Who is next proves its session every so often, with one request for all candidacies on it; who is further back does not. So a
-// handover needs no request however long they have waited.
+// Who is next proves its session every so often, with one request for all candidacies on it; who is further back does not, until they are
+// next. So a handover needs no request however long they have waited.
 func TestWhoIsNextHasAGrantAtHand(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	operator := connect(t, server.Endpoint())
@@ -53,14 +53,14 @@ func TestWhoIsNextHasAGrantAtHand(t *testing.T) {
 	var first, second proofs
 	next := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(ttl), zookeeper.WithDialer((&wiretap{sees: first.count}).dial))
 	further := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(ttl), zookeeper.WithDialer((&wiretap{sees: second.count}).dial))
-	leaders, waiting := make([]backend.Lease, n), make([]<-chan outcome, n)
+	leaders, waiting, behind := make([]backend.Lease, n), make([]<-chan outcome, n), make([]<-chan outcome, n)
 	holds := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(time.Minute))
 	for i := range leaders {
 		key := fmt.Sprintf("next/%d", i)
 		leaders[i] = win(t, holds, key, "leader")
 		waiting[i] = campaign(t, t.Context(), next, key, "next")
 		queued(t, operator, key, 2)
-		campaign(t, t.Context(), further, key, "further")
+		behind[i] = campaign(t, t.Context(), further, key, "further")
 		queued(t, operator, key, 3)
 	}
 	first.await(t, 1) // the first may be due at any time
@@ -73,20 +73,29 @@ func TestWhoIsNextHasAGrantAtHand(t *testing.T) {
 	if most := first.most.Load(); most != 1 {
 		t.Errorf("%d terms in a proof, want one for all", most)
 	}
-	for i := range leaders {
-		won, atHand := handOver(t, leaders[i], waiting[i])
-		if won.err != nil {
-			t.Fatal(won.err)
-		}
-		if age := backend.Now().Since(won.lease.Grant().Sent); !atHand || won.lease.Grant().TTL < ttl/2 {
-			t.Errorf("won by a grant of %v, %v old, that was asked for after the release", won.lease.Grant().TTL, age)
-		}
-		if _, err := won.lease.Renew(trial.Within(t)); err != nil {
-			t.Error(err)
-		}
-	}
 	if got := second.n.Load(); got != 0 {
 		t.Errorf("who was further back made %d proofs", got)
+	}
+	for _, waiting := range [][]<-chan outcome{waiting, behind} {
+		for i := range leaders {
+			won, atHand := handOver(t, leaders[i], waiting[i])
+			if won.err != nil {
+				t.Fatal(won.err)
+			}
+			if age := backend.Now().Since(won.lease.Grant().Sent); !atHand || won.lease.Grant().TTL < ttl/2 {
+				t.Errorf("won by a grant of %v, %v old, that was asked for after the release", won.lease.Grant().TTL, age)
+			}
+			if _, err := won.lease.Renew(trial.Within(t)); err != nil {
+				t.Error(err)
+			}
+			leaders[i] = won.lease
+		}
+		servers.Await(t, "a proof of those who are next now", func(ctx context.Context) error {
+			if second.n.Load() > 0 {
+				return nil
+			}
+			return errors.Join(append(trial.RenewAll(ctx, leaders), errors.New("none yet"))...)
+		})
 	}
 }
 
