@@ -81,7 +81,11 @@ func consulClient(p place) (client *api.Client, cut func(), err error) {
 }
 
 func redisClient(p place) *redis.Client {
-	return redis.NewClient(rediskv.Options(&redis.Options{Addr: p.Addr, DisableIdentity: true}))
+	o := &redis.Options{Addr: p.Addr, DisableIdentity: true}
+	if p.calls != nil {
+		o.Dialer = roundTrips{p.calls}.dial
+	}
+	return redis.NewClient(rediskv.Options(o))
 }
 
 type ours struct {

@@ -7,7 +7,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -83,3 +86,52 @@ func (n *redisNative) renew(ctx context.Context, key, id string, stop <-chan str
 }
 
 func (n *redisNative) close() { _ = n.client.Close() }
+
+// What is counted on Redis is how often a client waits for the server, whatever it sends.
+func TestRoundTripsOfRedis(t *testing.T) {
+	st := start(t, "Redis")
+	p := st.at("", time.Minute)
+	p.calls = new(atomic.Int64)
+	client := redisClient(p)
+	defer client.Close()
+	ctx := t.Context()
+	count := func(what string, want int64, do func() error) {
+		t.Helper()
+		before := p.calls.Load()
+		if err := do(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if got := p.calls.Load() - before; got != want {
+			t.Errorf("%s: %d round trips, want %d", what, got, want)
+		}
+	}
+	ping := func() error { return client.Ping(ctx).Err() }
+	count("two greetings of the first connection, and a command", 3, ping)
+	count("a command", 1, ping)
+	large := strings.Repeat("x", 1000)
+	pipeline := func() error {
+		_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i := range 1000 { // a megabyte: many packets, and many answers
+				p.Set(ctx, fmt.Sprint(i), large, 0)
+				p.Get(ctx, fmt.Sprint(i))
+			}
+			return nil
+		})
+		return err
+	}
+	count("a pipeline, on a connection of its own", 2, pipeline)
+	count("a pipeline", 1, pipeline)
+	script := redis.NewScript(`for i = 1, 100 do redis.call("incr", KEYS[1]) end return 1`)
+	run := func() error { return script.Run(ctx, client, []string{"n"}).Err() }
+	count("a script that the server does not know", 2, run)
+	count("a script", 1, run)
+	sub := client.Subscribe(ctx, "first")
+	defer sub.Close()
+	hear := func() error {
+		_, err := sub.Receive(ctx)
+		return err
+	}
+	count("a subscription, until it is confirmed", 0, hear)
+	count("another", 1, func() error { return errors.Join(sub.Subscribe(ctx, "second"), hear()) })
+	count("a message that is heard", 1, func() error { return errors.Join(client.Publish(ctx, "second", "x").Err(), hear()) })
+}

@@ -39,6 +39,42 @@ func (messages) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Cont
 func (messages) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (messages) HandleConn(context.Context, stats.ConnStats)                       {}
 
+// roundTrips counts those of a client of Redis: what it sends before it reads an answer is one, in however many packets. So
+// a pipeline is one, as is a single command, and what sets a connection up. (The server's own total_reads_processed counts
+// a large pipeline once for each 16 to 32 kB, and total_commands_processed the commands within scripts.)
+type roundTrips struct{ calls *atomic.Int64 }
+
+func (r roundTrips) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &roundTripConn{Conn: conn, calls: r.calls}
+	c.answered.Store(true)
+	return c, nil
+}
+
+type roundTripConn struct {
+	net.Conn
+	calls    *atomic.Int64
+	answered atomic.Bool // something was read since the last write, or nothing was written yet
+}
+
+func (c *roundTripConn) Write(p []byte) (int, error) {
+	if c.answered.Swap(false) {
+		c.calls.Add(1)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *roundTripConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.answered.Store(true)
+	}
+	return n, err
+}
+
 // wire is how one HTTP client reaches its server: it counts requests, and can be cut, because some peers have queries
 // that nothing else ends.
 type wire struct {
