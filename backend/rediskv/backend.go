@@ -49,7 +49,7 @@ type Backend struct {
 	line        *line                      // the connection for events, while somebody listens
 	gathering   *batch                     // renewals that are about to be sent together
 	air         <-chan struct{}            // closed when the batch that was sent last is answered
-	beat        backend.Instant            // when the renewal was sent that others fall in with
+	beat        backend.Instant            // when the renewal or win was sent that others fall in with
 	apart       bool                       // no two keys can be in one script
 }
 

@@ -40,7 +40,8 @@ type candidacy struct {
 //
 // A free key takes one request. Otherwise the candidate listens to the key's channel, where a release
 // is told, and looks by itself when the holder's lease would have ended; nothing queues candidates, and the
-// first to try wins. While it waits there is nothing of it in the store.
+// first to try wins. While it waits there is nothing of it in the store. The Grant counts from when the request was sent
+// that won, or from another election's of the Backend up to a tenth of the TTL before, to be renewed together with it.
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a
 // refused login, a key in use by something else, or a client that was closed; an ErrDenied when a right is
@@ -80,8 +81,8 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*Lease, 
 	if err == nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		c.leads, c.grant = true, a.grant
-		return &Lease{b: b, c: c, token: a.token, won: a.grant}, nil
+		c.leads, c.grant = true, backend.Grant{Sent: b.onBeat(a.grant.Sent, b.ttl/nearPart), TTL: b.ttl}
+		return &Lease{b: b, c: c, token: a.token, won: c.grant}, nil
 	}
 	b.give(c)
 	// The caller has the error that led here. What could not be removed expires.

@@ -79,8 +79,8 @@
 //
 // A renewal proves the record by the same step. Those of several elections of a Backend find a common rhythm, and then go
 // out in one round trip, as one script for 200 of them; in a Cluster, where each needs its own, as one pipeline for each
-// server. For that, a Grant may count from a renewal of another election shortly before, which makes it
-// shorter, once, by half of the time between two renewals at most.
+// server. For that, a Grant may count from what another election sent shortly before, which makes it shorter, once: a win's by
+// a tenth of the TTL at most, a renewal's by half of the time between two.
 //
 // # Time
 //

@@ -25,6 +25,9 @@ const (
 	// to know now, and waits for nobody.
 	soonPart = 5
 
+	// nearPart of the TTL is how much sooner than it was sent a win may count, to be in a rhythm from the start.
+	nearPart = 10
+
 	// together is how many terms one script renews, so that it does not keep the server from others for long: about a
 	// millisecond.
 	together = 200
@@ -93,11 +96,16 @@ func (b *Backend) company(c *candidacy) (n int) {
 }
 
 // inRhythm is what the grant of a renewal that was sent at sent counts from, where the term's last one counted from
-// latest: the beat, if that is not too old, and never later than it was sent. So renewals of several elections, each
-// some time after its own last one, fall together from then on. What is too old becomes the beat itself: as it is half
-// of the time between two renewals, any two find together. b.mu must be held.
+// latest. The beat may be half of the time between two renewals ago, so that any two find together. b.mu must be held.
 func (b *Backend) inRhythm(sent, latest backend.Instant) backend.Instant {
-	if b.beat.Since(sent) <= 0 && 2*sent.Since(b.beat) <= sent.Since(latest) {
+	return b.onBeat(sent, sent.Since(latest)/2)
+}
+
+// onBeat is what a grant counts from that was sent at sent: the beat, if that is most ago at most, and never later than it
+// was sent. So the next renewals of several elections, each some time after that, fall together. What is too late for
+// the beat is the next one itself. b.mu must be held.
+func (b *Backend) onBeat(sent backend.Instant, most time.Duration) backend.Instant {
+	if ago := sent.Since(b.beat); b.beat.Since(sent) <= 0 && ago <= most {
 		return b.beat
 	}
 	b.beat = sent

@@ -51,6 +51,48 @@ func TestRenewalsShareARoundTrip(t *testing.T) {
 	t.Errorf("%d round trips for %d renewals", fewest, len(leases))
 }
 
+// What is won shortly after something else is renewed together with it from the first time on; and what is won later, for
+// as long as if it had been alone.
+func TestWinsShareARhythm(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	var trips []int64
+	for range 5 { // more than once only where the machine is slow
+		var calls counter
+		b := open(t, connect(t, server.Endpoint(), calls.count), rediskv.WithTTL(6*time.Second))
+		began := backend.Now()
+		leases := winAll(t, b, fmt.Sprintf("wins/%d", len(trips)), 50)
+		<-time.After(b.TTL()*35/100 - backend.Now().Since(leases[0].Grant().Sent)) // as an election does
+		before := calls.sent.Load()
+		if errs := trial.RenewAll(trial.Within(t), leases); errors.Join(errs...) != nil {
+			t.Fatal(errs)
+		}
+		trips = append(trips, calls.sent.Load()-before)
+		later := backend.Now()
+		l := trial.Win(t, b, "wins/later", "x")
+		if err := l.Resign(trial.Within(t)); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range leases {
+			if l.Grant().Sent.Since(began) < 0 {
+				t.Fatalf("a win counts from %v before any", began.Since(l.Grant().Sent))
+			}
+		}
+		if early := later.Since(l.Grant().Sent); early > b.TTL()/10 {
+			t.Errorf("a win counts from %v before it", early)
+		}
+		<-time.After(b.TTL()/10 + 10*time.Millisecond - backend.Now().Since(later))
+		alone := backend.Now()
+		if early := alone.Since(trial.Win(t, b, fmt.Sprintf("wins/%d/alone", len(trips)), "x").Grant().Sent); early > 0 {
+			t.Errorf("a win that is alone counts from %v before it", early)
+		}
+		if trips[len(trips)-1] == 1 {
+			return
+		}
+	}
+	t.Errorf("%v round trips for 50 renewals", trips)
+}
+
 // Elections that renew at different times find together, and from then on renew at once.
 func TestRenewalsFindARhythm(t *testing.T) {
 	t.Parallel()
