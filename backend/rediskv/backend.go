@@ -36,8 +36,10 @@ type Backend struct {
 	holder  string        // the identity in the store: the name, if any, and a random part
 	bound   time.Duration // of each single request
 
-	calls calls.Open
-	reads *flight.Rounds[*reading]
+	calls   calls.Open
+	reads   *flight.Rounds[*reading]
+	writes  *flight.Rounds[*writing]
+	several bool // servers, or so it may be
 
 	// mu guards everything below and all fields of candidacies that change. It is never held across a
 	// request.
@@ -75,7 +77,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Backend, error) {
 		seen:     make(map[string]*history),
 	}
 	_, alone := client.(*redis.Client)
-	b.apart = !alone // any other may have keys on several servers
+	b.several, b.apart = !alone, !alone // any other may have keys on several servers
 	for _, opt := range opts {
 		if opt.apply != nil {
 			opt.apply(b)
@@ -88,7 +90,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)
-	b.reads = flight.NewRounds(min(b.ttl/gatherPart, maxGather), b.readAll)
+	b.reads, b.writes = flight.NewRounds(b.gather(), b.readAll), flight.NewRounds(b.gather(), b.writeAll)
 	b.holder = rand.Text()
 	if b.name != "" {
 		b.holder = b.name + "/" + b.holder
@@ -105,8 +107,8 @@ func (b *Backend) TTL() time.Duration { return b.ttl }
 // at most a few seconds, bounded by the requests' own bound. It always returns nil, and may be called
 // again. The client is left open.
 func (b *Backend) Close() error {
-	// A withdrawing Campaign takes two requests at most.
-	patience := time.NewTimer(2*b.bound + grace)
+	// A withdrawing Campaign takes two requests at most, which may wait for others.
+	patience := time.NewTimer(2*(b.bound+b.gather()) + grace)
 	defer patience.Stop()
 	if !b.calls.Close(patience.C) {
 		return nil

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
@@ -38,7 +39,8 @@ type candidacy struct {
 // Campaign stands for key with value announced, and blocks until it is won or fails. See
 // [backend.Backend] for the contract; what is Redis's own:
 //
-// A free key takes one request. Otherwise the candidate listens to the key's channel, where a release
+// A free key takes one request, which is sent at once, or together with those of other elections of the Backend that begin or
+// end at the same time. Otherwise the candidate listens to the key's channel, where a release
 // is told, and looks by itself when the holder's lease would have ended; nothing queues candidates, and the
 // first to try wins. While it waits there is nothing of it in the store. The Grant counts from when the request was sent
 // that won, or from another election's of the Backend up to a tenth of the TTL before, to be renewed together with it.
@@ -120,12 +122,16 @@ func (b *Backend) give(c *candidacy) {
 	}
 }
 
+// isGone tells whether c was given up, or lost.
+func (b *Backend) isGone(c *candidacy) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return c.gone
+}
+
 // remove takes the record of c, and of no other candidacy, out of the store. Without an error it is gone.
 func (b *Backend) remove(ctx context.Context, c *candidacy) error {
-	_, err := ask(ctx, b, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, b.run(ctx, b.scripts.release, c.key, b.holder, c.number, channel(c.key)).Err()
-	})
-	return err
+	return b.write(ctx, &writing{c: c})
 }
 
 // win returns when the key was seen to be this candidacy's own.
@@ -281,30 +287,16 @@ func (b *Backend) acquire(ctx context.Context, c *candidacy, value string) (atte
 	if ctx.Err() != nil {
 		return attempt{}, calls.Ended(ctx)
 	}
-	return ask(patient, b, func(ctx context.Context) (attempt, error) {
-		a, err := b.try(ctx, c, value)
-		if err == nil && a.won {
-			b.mu.Lock()
-			gone := c.gone
-			b.mu.Unlock()
-			if gone {
-				_ = b.run(ctx, b.scripts.release, c.key, b.holder, c.number, channel(c.key)).Err() // or it expires
-			}
-		}
-		return a, err
-	})
+	w := &writing{c: c, takes: true, value: value}
+	if err := b.write(patient, w); err != nil {
+		return attempt{}, err
+	}
+	return w.attempt, nil
 }
 
-// try is the request of acquire.
-func (b *Backend) try(ctx context.Context, c *candidacy, value string) (attempt, error) {
-	floor, raise := b.floor(c.key)
-	heal := "0"
-	if raise {
-		heal = "1"
-	}
-	sent := backend.Now()
-	answer, err := b.run(ctx, b.scripts.acquire, c.key, b.holder, c.number, b.ttl.Milliseconds(),
-		strconv.FormatUint(floor, 10), strconv.FormatUint(floor+1, 10), heal, value, channel(c.key)).Slice()
+// judge reads the answer to a try to take key that was sent at sent.
+func (b *Backend) judge(key string, sent backend.Instant, to *redis.Cmd) (attempt, error) {
+	answer, err := to.Slice()
 	if err != nil {
 		return attempt{}, err
 	}
@@ -321,7 +313,7 @@ func (b *Backend) try(ctx context.Context, c *candidacy, value string) (attempt,
 		if err != nil {
 			return attempt{}, err
 		}
-		b.caughtUp(c.key, token)
+		b.caughtUp(key, token)
 		return attempt{won: true, token: token, grant: backend.Grant{Sent: sent, TTL: b.ttl}}, nil
 	case "held":
 		token, err := parseToken(text(1))
@@ -333,10 +325,10 @@ func (b *Backend) try(ctx context.Context, c *candidacy, value string) (attempt,
 			held.left = time.Duration(ms) * time.Millisecond
 		}
 		// A loss that comes to light here is told when the key is free. Until then the holder's lease counts.
-		_ = b.remember(c.key, token, held.ttl)
+		_ = b.remember(key, token, held.ttl)
 		return attempt{held: held}, nil
 	case "behind":
-		return attempt{}, b.standBack(c.key, text(1))
+		return attempt{}, b.standBack(key, text(1))
 	default:
 		return attempt{}, errors.New("redis gave an answer that is none: " + fmt.Sprintf("%.100q", answer))
 	}

@@ -74,6 +74,11 @@
 // of a TTL to a TTL; and they do once in ten TTLs whatever they are told. After a TTL without any event the connection
 // is asked for a sign of life. Besides that, who waits sends nothing.
 //
+// Campaigns and resignations that come while others of the Backend are on their way gather, and go out in one round trip: a
+// process with a thousand elections starts and stops with a handful of them, on a handful of connections. One that comes
+// alone is sent at once, and a request that hangs holds others up for a sixtieth of the TTL, at most 100 ms. In a Cluster each
+// is sent for itself, at once.
+//
 // Who leads or observes has no goroutine of its own here: [Lease.TellLoss] and [Backend.TellLeaders] tell by the
 // connection's.
 //

@@ -65,10 +65,7 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 // forfeit answers for a term that was given up already, or lost: what it needs is to be gone from the store,
 // and then it is lost.
 func (l *Lease) forfeit(ctx context.Context) error {
-	l.b.mu.Lock()
-	gone := l.c.gone
-	l.b.mu.Unlock()
-	if !gone {
+	if !l.b.isGone(l.c) {
 		return nil
 	}
 	if err := l.b.remove(ctx, l.c); err != nil {
@@ -98,10 +95,7 @@ func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 
 // prove reads the record, and returns ErrLost if it is not this term's own.
 func (l *Lease) prove(ctx context.Context) error {
-	l.b.mu.Lock()
-	gone := l.c.gone
-	l.b.mu.Unlock()
-	if gone {
+	if l.b.isGone(l.c) {
 		return backend.ErrLost
 	}
 	values, _, err := l.b.read(ctx, l.c.key)
@@ -140,7 +134,7 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 	}
 	text := string(value) // the request may outlive this call
 	ours, err := ask(ctx, l.b, func(ctx context.Context) (bool, error) {
-		return l.b.run(ctx, l.b.scripts.proclaim, l.c.key, l.b.holder, l.c.number, l.token, text, channel(l.c.key)).Bool()
+		return l.b.scripts.proclaim.Run(ctx, l.b.client, keys(l.c.key), l.b.holder, l.c.number, l.token, text, channel(l.c.key)).Bool()
 	})
 	if err != nil {
 		return err
@@ -153,7 +147,8 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 }
 
 // Resign deletes the record on the condition that it is still this term's own, and tells those who wait. It
-// makes one bounded request. After an error the term is given up all the same: nobody renews the record any
+// makes one bounded request, together with those of other elections of the Backend that begin or end at the same time. After
+// an error the term is given up all the same: nobody renews the record any
 // more, and it is replaced when this Backend campaigns for the key again.
 func (l *Lease) Resign(ctx context.Context) error {
 	l.b.give(l.c)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +14,8 @@ import (
 )
 
 const (
-	// gatherPart of the TTL, and maxGather at most, is how long a renewal waits for others: for those before it to
-	// be answered, and for those of the same rhythm to come. It is a sixth of the time that an election gives an
+	// gatherPart of the TTL, and maxGather at most, is how long a request waits for others: for those before it to
+	// be answered, and a renewal for those of the same rhythm to come. It is a sixth of the time that an election gives an
 	// attempt, because an answer that never comes must not hold up the next one.
 	gatherPart = 60
 	maxGather  = 100 * time.Millisecond
@@ -35,6 +34,9 @@ const (
 	// maxPipeline is how many scripts go out in one round trip.
 	maxPipeline = 1000
 )
+
+// gather is how long a request waits for others.
+func (b *Backend) gather() time.Duration { return min(b.ttl/gatherPart, maxGather) }
 
 // renewal is one lease's part in a batch. What follows done may be read when that is closed.
 type renewal struct {
@@ -118,7 +120,7 @@ func (b *Backend) send(ctx context.Context, g *batch, before <-chan struct{}) {
 	if before == nil {
 		before = g.full
 	}
-	enough := time.NewTimer(min(b.ttl/gatherPart, maxGather))
+	enough := time.NewTimer(b.gather())
 	defer enough.Stop()
 	for _, wanted := range []<-chan struct{}{before, g.full} {
 		select {
@@ -167,11 +169,9 @@ func (b *Backend) exchange(ctx context.Context, renewals []*renewal, size int, f
 				b.setApart(reply)
 				refused = append(refused, some[i]...)
 				continue
-			case err != nil && (ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)):
-				err = fmt.Errorf("%w within %v: %w", errNoAnswer, b.bound, err)
 			}
 			for k, r := range some[i] {
-				r.sent, r.err = sent, err
+				r.sent, r.err = sent, b.inTime(ctx, err)
 				r.ours = err == nil && verdicts[k] == int64(1)
 			}
 		}
@@ -190,25 +190,11 @@ func (b *Backend) setApart(refusal redis.Error) {
 
 // extend is the requests of renewals, one for each of groups. Each answer has its own error.
 func (b *Backend) extend(ctx context.Context, groups [][]*renewal, full bool) []*redis.Cmd {
-	script := func(c redis.Scripter, group []*renewal) *redis.Cmd {
-		run := b.scripts.renew.EvalSha
-		if full {
-			run = b.scripts.renew.Eval
-		}
-		keys, args := make([]string, 0, len(group)), []any{b.holder, b.ttl.Milliseconds()}
-		for _, r := range group {
+	return b.exec(ctx, len(groups), func(c redis.Scripter, i int) *redis.Cmd {
+		keys, args := make([]string, 0, len(groups[i])), []any{b.holder, b.ttl.Milliseconds()}
+		for _, r := range groups[i] {
 			keys, args = append(keys, leaseKey(r.l.c.key)), append(args, r.l.c.number, r.l.token)
 		}
-		return run(ctx, c, keys, args...)
-	}
-	if len(groups) == 1 {
-		return []*redis.Cmd{script(b.client, groups[0])}
-	}
-	var answers []*redis.Cmd
-	pipe := b.client.Pipeline()
-	for _, group := range groups {
-		answers = append(answers, script(pipe, group))
-	}
-	_, _ = pipe.Exec(ctx)
-	return answers
+		return evaluate(ctx, c, b.scripts.renew, full, keys, args...)
+	})
 }

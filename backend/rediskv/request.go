@@ -30,10 +30,7 @@ func ask[T any](ctx context.Context, b *Backend, do func(context.Context) (T, er
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.bound)
 		defer cancel()
 		value, err := do(bounded)
-		if err != nil && (bounded.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)) {
-			err = fmt.Errorf("%w within %v: %w", errNoAnswer, b.bound, err)
-		}
-		answered <- result{value, err}
+		answered <- result{value, b.inTime(bounded, err)}
 	})
 	select {
 	case r := <-answered:
@@ -41,6 +38,14 @@ func ask[T any](ctx context.Context, b *Backend, do func(context.Context) (T, er
 	case <-ctx.Done():
 		return none, calls.Ended(ctx)
 	}
+}
+
+// inTime names the bound in the error of a request that ran into it.
+func (b *Backend) inTime(bounded context.Context, err error) error {
+	if err != nil && (bounded.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+		return fmt.Errorf("%w within %v: %w", errNoAnswer, b.bound, err)
+	}
+	return err
 }
 
 // spawn runs do in a goroutine that Close waits for. What do does must be bounded.

@@ -115,9 +115,29 @@ func newScripts() scripts {
 	}
 }
 
-// run runs one script on one key's record.
-func (b *Backend) run(ctx context.Context, s *redis.Script, key string, args ...any) *redis.Cmd {
-	return s.Run(ctx, b.client, keys(key), args...)
+// evaluate runs a script on keys: by its hash, or in full.
+func evaluate(ctx context.Context, c redis.Scripter, s *redis.Script, full bool, keys []string, args ...any) *redis.Cmd {
+	if full {
+		return s.Eval(ctx, c, keys, args...)
+	}
+	return s.EvalSha(ctx, c, keys, args...)
+}
+
+// exec makes n requests in one round trip. Each answer has its own error.
+func (b *Backend) exec(ctx context.Context, n int, request func(c redis.Scripter, i int) *redis.Cmd) []*redis.Cmd {
+	switch n {
+	case 0:
+		return nil
+	case 1: // the client has other connections for pipelines, with large buffers
+		return []*redis.Cmd{request(b.client, 0)}
+	}
+	var answers []*redis.Cmd
+	pipe := b.client.Pipeline()
+	for i := range n {
+		answers = append(answers, request(pipe, i))
+	}
+	_, _ = pipe.Exec(ctx)
+	return answers
 }
 
 // keys are what scripts may touch.

@@ -34,11 +34,13 @@ func watch(t testing.TB, b *rediskv.Backend, key string) <-chan backend.Leader {
 	return leaders
 }
 
-// holding is a client's hook that keeps the answers to one command from who asked, while it is told to.
+// holding is a client's hook that keeps the answers to one command from who asked, while it is told to; or keeps the
+// command from being sent.
 type holding struct {
 	command  string
+	unsent   bool
 	on       atomic.Bool
-	answered chan struct{} // has an element for each
+	answered chan struct{} // has an element for each that is held
 	release  chan struct{} // takes one for each
 }
 
@@ -48,14 +50,15 @@ func newHolding(command string) *holding {
 
 func (h *holding) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		h.hold(cmd, true)
 		err := next(ctx, cmd)
-		h.hold(cmd)
+		h.hold(cmd, false)
 		return err
 	}
 }
 
-func (h *holding) hold(cmd redis.Cmder) {
-	if h.on.Load() && cmd.Name() == h.command {
+func (h *holding) hold(cmd redis.Cmder, unsent bool) {
+	if h.on.Load() && h.unsent == unsent && cmd.Name() == h.command {
 		h.answered <- struct{}{}
 		<-h.release
 	}
@@ -65,8 +68,9 @@ func (h *holding) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (h *holding) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
+		h.hold(cmds[0], true)
 		err := next(ctx, cmds)
-		h.hold(cmds[0])
+		h.hold(cmds[0], false)
 		return err
 	}
 }
