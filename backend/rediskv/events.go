@@ -22,7 +22,7 @@ type line struct {
 	// The rest is guarded by Backend.mu.
 
 	topics map[string]*topic
-	asked  []*topic // what was sent for and is not answered yet; nil for a ping
+	asked  []*order // what was sent and is not answered yet
 	heard  bool     // something, since the last look
 	ears   int
 	dead   bool          // it broke, and all were told
@@ -30,12 +30,20 @@ type line struct {
 	done   chan struct{} // closed then
 }
 
+// order is one command on a line: it asks for channels or gives them up, which Redis confirms one by one, or refuses all
+// together. Without channels it asks for a sign of life.
+type order struct {
+	on     bool
+	topics []*topic // those that are still to be confirmed
+}
+
 // topic is one channel on a line.
 type topic struct {
 	name    string
 	ears    []*ear
 	on      bool  // it was asked for last, and not given up
-	pending int   // requests for it that are not answered
+	alone   bool  // it was refused together with others, and is to be asked for by itself
+	pending int   // orders for it that are not answered
 	ready   bool  // Redis has confirmed the latest of them: events are heard from then on
 	err     error // why nothing more will come
 }
@@ -154,15 +162,15 @@ func (l *line) arrange(ctx context.Context, connection *redis.PubSub) error {
 	ctx, cancel := context.WithTimeout(ctx, l.b.bound)
 	defer cancel()
 	for {
-		name, on := l.due()
+		names, on := l.due()
 		var err error
 		switch {
-		case name == "":
+		case len(names) == 0:
 			return nil
 		case on:
-			err = connection.Subscribe(ctx, name)
+			err = connection.Subscribe(ctx, names...)
 		default:
-			err = connection.Unsubscribe(ctx, name)
+			err = connection.Unsubscribe(ctx, names...)
 		}
 		if err != nil {
 			return err
@@ -170,19 +178,33 @@ func (l *line) arrange(ctx context.Context, connection *redis.PubSub) error {
 	}
 }
 
-// due returns a channel that must be asked for (on) or given up, and notes that this was done.
-func (l *line) due() (name string, on bool) {
+// due returns channels that must be asked for (on) or given up, by one command, and notes that this was done.
+func (l *line) due() (names []string, on bool) {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
+	var o *order
 	for name, t := range l.topics {
-		if on := len(t.ears) > 0; on != t.on {
-			t.on = on
-			t.pending++
-			l.asked = append(l.asked, t)
-			return name, on
+		wanted := len(t.ears) > 0
+		switch {
+		case wanted == t.on:
+			continue
+		case o == nil:
+			o = &order{on: wanted}
+		case t.alone || wanted != o.on:
+			continue
+		}
+		t.on = wanted
+		t.pending++
+		names, o.topics = append(names, name), append(o.topics, t)
+		if t.alone {
+			break
 		}
 	}
-	return "", false
+	if o == nil {
+		return nil, false
+	}
+	l.asked = append(l.asked, o)
+	return names, o.on
 }
 
 // probe asks for a sign of life where there was none, and returns when to look again.
@@ -191,7 +213,7 @@ func (l *line) probe(ctx context.Context, connection *redis.PubSub) (next time.D
 	heard, waiting := l.heard, len(l.asked) > 0
 	l.heard = false
 	if !heard && !waiting {
-		l.asked = append(l.asked, nil)
+		l.asked = append(l.asked, &order{})
 	}
 	l.b.mu.Unlock()
 	switch {
@@ -226,7 +248,7 @@ func (l *line) read(ctx context.Context, connection *redis.PubSub) {
 	}
 }
 
-// answered takes the answer to the oldest request: Redis answers in order.
+// answered takes an answer to the oldest order: Redis answers in order.
 func (l *line) answered(err error) {
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
@@ -234,23 +256,37 @@ func (l *line) answered(err error) {
 	if len(l.asked) == 0 {
 		return
 	}
-	t := l.asked[0]
-	l.asked = l.asked[1:]
-	if t == nil {
-		return
+	o := l.asked[0]
+	topics := o.topics
+	if err == nil && len(topics) > 1 {
+		topics, o.topics = topics[:1], topics[1:] // and more confirmations are to come
+	} else {
+		l.asked = l.asked[1:]
 	}
-	t.pending--
-	switch {
-	case l.topics[t.name] != t: // it has failed
-	case err != nil:
-		delete(l.topics, t.name) // who asks next tries anew
-		t.fail(err)
-	case t.pending > 0:
-	case t.on && !t.ready:
-		t.ready = true
-		t.call()
-	case !t.on && len(t.ears) == 0:
-		delete(l.topics, t.name)
+	for _, t := range topics {
+		t.pending--
+		switch {
+		case l.topics[t.name] != t: // it has failed
+		case err != nil && len(topics) > 1:
+			t.alone = true // as it may be another's fault
+			switch {
+			case t.pending > 0:
+			case o.on && len(t.ears) == 0:
+				delete(l.topics, t.name)
+			default:
+				t.on = !o.on
+				l.wake()
+			}
+		case err != nil:
+			delete(l.topics, t.name) // who asks next tries anew
+			t.fail(err)
+		case t.pending > 0:
+		case t.on && !t.ready:
+			t.ready = true
+			t.call()
+		case !t.on && len(t.ears) == 0:
+			delete(l.topics, t.name)
+		}
 	}
 }
 

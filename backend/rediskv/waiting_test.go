@@ -82,6 +82,70 @@ func TestOneConnectionForEvents(t *testing.T) {
 	})
 }
 
+// Many who begin or end to listen at once do so with few commands; and if one may not listen, that is nothing to the others.
+func TestManyListenAtOnce(t *testing.T) {
+	t.Parallel()
+	server := servers.StartRedis(t)
+	operator := connect(t, server.Endpoint())
+	const n = 200
+	key := func(i int) string { return fmt.Sprintf("line/%d", i) }
+	listen := func(b *rediskv.Backend, check func(i int, err error)) (stop func()) {
+		var stopping []func()
+		told := make([]chan error, n)
+		for i := range n {
+			told[i] = make(chan error, 2)
+			stopping = append(stopping, b.TellLeaders(t.Context(), key(i), func(_ backend.Leader, err error) { told[i] <- err }))
+		}
+		for i := range n {
+			check(i, trial.Receive(t, "who leads", told[i]))
+		}
+		return func() {
+			var all sync.WaitGroup
+			for _, stop := range stopping {
+				all.Go(stop)
+			}
+			all.Wait()
+			servers.Await(t, "no channels", func(ctx context.Context) error {
+				if channels := operator.PubSubChannels(ctx, "*").Val(); len(channels) > 1 {
+					return fmt.Errorf("%d channels", len(channels))
+				}
+				return nil
+			})
+		}
+	}
+	free := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long))
+	defer free.TellLeaders(t.Context(), "line", func(backend.Leader, error) {})() // which keeps the connection
+	listen(free, func(i int, err error) {
+		if err != nil {
+			t.Errorf("TellLeaders of %s: %v", key(i), err)
+		}
+	})()
+	stats := server.Cli("info", "commandstats")
+	for _, name := range []string{"subscribe", "unsubscribe"} {
+		var calls int
+		_, stat, _ := strings.Cut(stats, "cmdstat_"+name+":")
+		if _, err := fmt.Sscanf(stat, "calls=%d,", &calls); err != nil || calls > n/2 {
+			t.Errorf("%d times %s for %d channels, error %v", calls, name, n, err)
+		}
+	}
+
+	user := []string{"acl", "setuser", "most", "on", ">s3cret-most", "~*", "+@all", "resetchannels"}
+	for i := range n {
+		if i%50 != 1 {
+			user = append(user, "&{"+key(i)+"}:events")
+		}
+	}
+	server.Cli(user...)
+	listen(open(t, login(t, server, "most", "s3cret-most"), rediskv.WithTTL(long)), func(i int, err error) {
+		switch {
+		case i%50 == 1:
+			trial.MustBe(t, "TellLeaders of "+key(i), err, backend.ErrDenied)
+		case err != nil:
+			t.Errorf("TellLeaders of %s: %v", key(i), err)
+		}
+	})()
+}
+
 // The more wait, the more they spread their tries, and the first to win spares the others theirs.
 func TestNoHerd(t *testing.T) {
 	server := servers.StartRedis(t)
