@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -237,15 +236,7 @@ func TestHungRenewal(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Endpoint())
-	var direct atomic.Bool
-	client := connect(t, proxy.Addr(), func(o *redis.Options) {
-		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if direct.Load() {
-				addr = server.Endpoint()
-			}
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
-		}
-	})
+	client, direct := divertible(t, proxy, server)
 	b := open(t, client, rediskv.WithTTL(long)) // requests are bounded by 5 s
 	l := trial.Win(t, b, "hung", "x")
 	if _, err := l.Renew(trial.Within(t)); err != nil {

@@ -46,6 +46,20 @@ func connect(t testing.TB, addr string, opts ...func(*redis.Options)) *redis.Cli
 	return client
 }
 
+// divertible makes a client whose connections go through proxy, and those that it opens after direct was set do not.
+func divertible(t testing.TB, proxy *servers.Proxy, server *servers.Redis) (client *redis.Client, direct *atomic.Bool) {
+	t.Helper()
+	direct = new(atomic.Bool)
+	return connect(t, proxy.Addr(), func(o *redis.Options) {
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if direct.Load() {
+				addr = server.Endpoint()
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+	}), direct
+}
+
 // open makes a Backend on client, closed at the end of the test.
 func open(t testing.TB, client redis.UniversalClient, opts ...rediskv.Option) *rediskv.Backend {
 	t.Helper()

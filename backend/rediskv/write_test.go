@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,15 +143,7 @@ func TestHungCampaign(t *testing.T) {
 	t.Parallel()
 	server := servers.StartRedis(t)
 	proxy := servers.StartProxy(t, server.Endpoint())
-	var direct atomic.Bool
-	client := connect(t, proxy.Addr(), func(o *redis.Options) {
-		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if direct.Load() {
-				addr = server.Endpoint()
-			}
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
-		}
-	})
+	client, direct := divertible(t, proxy, server)
 	b := open(t, client, rediskv.WithTTL(15*time.Second)) // requests are bounded by 5 s
 	l := trial.Win(t, b, "held", "x")
 	proxy.CutDown()
