@@ -48,7 +48,7 @@ func (o *observer) hear(v *vigil, ev event) {
 	case ev.kind != renewed:
 		v.call()
 	case o.outlook.about(ev):
-		v.timer.Reset(o.outlook.told(ev))
+		v.dueIn(o.outlook.told(ev))
 	}
 }
 
@@ -69,7 +69,7 @@ func (o *observer) look(ctx context.Context, v *vigil) error {
 		return fmt.Errorf("%w: token %d came after %d", ErrDataLost, r.token, o.newest)
 	}
 	o.b.mu.Lock()
-	v.timer.Reset(o.outlook.seen(r))
+	v.dueIn(o.outlook.seen(r))
 	o.b.mu.Unlock()
 	l := r.leader()
 	if o.began && l.Token == o.leader.Token && bytes.Equal(l.Value, o.leader.Value) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
@@ -27,9 +26,9 @@ type vigil struct {
 	ear    *ear                    // nil before it listens, and after
 	begun  bool                    // there was a turn
 	due    bool                    // there is reason for one
-	timer  *time.Timer             // makes it due: until it has begun, because Redis does not confirm that events are heard
+	timer  *time.Timer             // makes it due, or nil; until it has begun, because Redis does not confirm that events are heard
 	halted error                   // why there is no turn any more
-	cancel context.CancelCauseFunc // of the latest turn's context
+	cancel context.CancelCauseFunc // of the context of the turn under way
 }
 
 // errStopped halts a vigil that is stopped.
@@ -49,17 +48,20 @@ func (b *Backend) keepVigil(ctx context.Context, key string, hear func(*vigil, e
 	}
 	b.mu.Lock()
 	if v.halted == nil {
-		v.timer = time.AfterFunc(b.bound, v.ring)
+		v.dueIn(b.bound)
 		v.ear = b.tune(ctx, key, func(ev event) { hear(v, ev) }, v.errand.Call)
 	}
 	b.mu.Unlock()
 	v.errand.Call() // events may be heard already
-	return sync.OnceFunc(func() {
-		v.halt(errStopped)
-		v.errand.Stop()
-		v.rest()
-		b.calls.Forget(&v.closing)
-	})
+	return v.stop
+}
+
+// stop may be called again, and waits each time.
+func (v *vigil) stop() {
+	v.halt(errStopped)
+	v.errand.Stop()
+	v.rest()
+	v.b.calls.Forget(&v.closing)
 }
 
 // halt ends the turn under way, and lets there be no further ones.
@@ -87,10 +89,19 @@ func (v *vigil) call() {
 	v.errand.Call()
 }
 
+// dueIn makes a turn due after a while. Backend.mu must be held.
+func (v *vigil) dueIn(wait time.Duration) {
+	if v.timer == nil {
+		v.timer = time.AfterFunc(wait, v.ring)
+		return
+	}
+	v.timer.Reset(wait)
+}
+
 // run takes a turn if there is reason to.
 func (v *vigil) run() {
 	ctx, cancel := context.WithCancelCause(v.values)
-	defer cancel(nil)
+	defer v.turned(cancel)
 	due, err := v.reason(cancel)
 	if due {
 		err = v.turn(ctx, v)
@@ -124,8 +135,17 @@ func (v *vigil) reason(cancel context.CancelCauseFunc) (due bool, _ error) {
 	case ready && !v.begun:
 		v.begun, due = true, true
 		v.timer.Stop()
+		v.timer = nil // not all need one from then on
 	}
 	return due, nil
+}
+
+// turned ends a turn's context, and lets go of it: there may be no other turn for long.
+func (v *vigil) turned(cancel context.CancelCauseFunc) {
+	v.b.mu.Lock()
+	v.cancel = nil
+	v.b.mu.Unlock()
+	cancel(nil)
 }
 
 // rest lets go of what the vigil held.
@@ -134,8 +154,13 @@ func (v *vigil) rest() {
 	ear := v.ear
 	v.ear = nil
 	v.b.mu.Unlock()
-	if ear != nil {
+	if ear == nil {
+		return
+	}
+	ear.leave() // from then on nothing sets the timer
+	v.b.mu.Lock()
+	defer v.b.mu.Unlock()
+	if v.timer != nil {
 		v.timer.Stop()
-		ear.leave()
 	}
 }
