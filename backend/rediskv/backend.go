@@ -38,7 +38,6 @@ type Backend struct {
 
 	calls   calls.Open
 	reads   *flight.Rounds[*reading]
-	writes  *flight.Rounds[*writing]
 	several bool // servers, or so it may be
 
 	// mu guards everything below and all fields of candidacies that change. It is never held across a
@@ -49,6 +48,8 @@ type Backend struct {
 	candidacies uint64                     // how many there have been: the number of the latest
 	seen        map[string]*history        // what is known of each key's terms
 	line        *line                      // the connection for events, while somebody listens
+	enlisting   *round                     // writings that are about to be sent together
+	dispatched  <-chan struct{}            // closed when the round that was sent last is answered
 	gathering   *batch                     // renewals that are about to be sent together
 	air         <-chan struct{}            // closed when the batch that was sent last is answered
 	beat        backend.Instant            // when the renewal or win was sent that others fall in with
@@ -90,7 +91,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b.bound = min(b.ttl/3, maxRequest)
-	b.reads, b.writes = flight.NewRounds(b.gather(), b.readAll), flight.NewRounds(b.gather(), b.writeAll)
+	b.reads = flight.NewRounds(b.gather(), b.readAll)
 	b.holder = rand.Text()
 	if b.name != "" {
 		b.holder = b.name + "/" + b.holder

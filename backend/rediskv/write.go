@@ -4,17 +4,20 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
-// writing is one record that is to be taken, or to be removed.
+// writing is one record that is to be taken, or to be removed. Its outcome may be read when done is closed.
 type writing struct {
 	c     *candidacy
 	takes bool
 	value string // that is announced by taking it
+	done  chan struct{}
 	outcome
 }
 
@@ -24,33 +27,76 @@ type outcome struct {
 	err error
 }
 
+// round is writings that go out together.
+type round struct {
+	writings []*writing
+	before   <-chan struct{} // closed when the round before is answered; nil if there was none
+	done     chan struct{}
+}
+
 // write takes or removes a record: at once where no other is on its way, else together with others. So a process that
 // stands for a thousand elections begins and ends with a handful of round trips, on few connections. Who leaves costs the
 // others nothing. Where there are several servers each goes for itself, because what was sent to all of them together is
 // answered when the slowest has, and one that hangs is to hold up no other's elections.
 func (b *Backend) write(ctx context.Context, w *writing) error {
-	if b.several {
-		return b.writeAll(ctx, []*writing{w})[0]
+	if ctx.Err() != nil {
+		return calls.Ended(ctx)
 	}
-	return b.writes.Ask(ctx, w)
+	w.done = make(chan struct{})
+	if r := b.enlist(w); r != nil {
+		ctx := context.WithoutCancel(ctx)
+		b.spawn(func() { b.dispatch(ctx, r) })
+	}
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		return calls.Ended(ctx)
+	}
 }
 
-// writeAll takes and removes records, and returns an error or nil for each. All together are bounded as one request.
-func (b *Backend) writeAll(ctx context.Context, writings []*writing) (errs []error) {
-	outcomes, err := ask(ctx, b, func(ctx context.Context) (all []outcome, _ error) {
-		for some := range slices.Chunk(writings, maxPipeline) {
-			all = append(all, b.carryOut(ctx, some)...)
+// enlist adds w to the round that gathers; or begins one and returns it, to be dispatched.
+func (b *Backend) enlist(w *writing) *round {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.enlisting; r != nil {
+		r.writings = append(r.writings, w)
+		return nil
+	}
+	r := &round{writings: []*writing{w}, before: b.dispatched, done: make(chan struct{})}
+	if b.several {
+		r.before = nil
+		return r
+	}
+	b.enlisting = r
+	return r
+}
+
+// dispatch waits for the round before, not for long, and then sends r and hands out what came of it. All of it is bounded
+// as one request.
+func (b *Backend) dispatch(ctx context.Context, r *round) {
+	defer close(r.done)
+	if r.before != nil {
+		enough := time.NewTimer(b.gather())
+		defer enough.Stop()
+		select {
+		case <-r.before:
+		case <-enough.C:
 		}
-		return all, nil
-	})
-	if err != nil {
-		return slices.Repeat([]error{err}, len(writings))
 	}
-	for i, w := range writings {
-		w.outcome = outcomes[i]
-		errs = append(errs, w.err)
+	b.mu.Lock()
+	if b.enlisting == r {
+		b.enlisting, b.dispatched = nil, r.done
 	}
-	return errs
+	b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, b.bound)
+	defer cancel()
+	for some := range slices.Chunk(r.writings, maxPipeline) {
+		for i, o := range b.carryOut(ctx, some) {
+			some[i].outcome = o
+			close(some[i].done)
+		}
+	}
 }
 
 // carryOut sends writings in one round trip, unless the server does not know a script. A win that comes to light when the
