@@ -96,6 +96,26 @@ func TestManyBeginAndEndTogether(t *testing.T) {
 	}
 }
 
+// Who begins or ends alone waits for nobody.
+func TestAloneIsSentAtOnce(t *testing.T) {
+	t.Parallel()
+	client := connect(t, servers.StartRedis(t).Endpoint())
+	quickest := time.Hour
+	for range 5 { // as the machine may be slow
+		b := open(t, client, rediskv.WithTTL(long))
+		began := time.Now()
+		for range 2 { // first ones, and others
+			if err := trial.Win(t, b, "alone", "x").Resign(trial.Within(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		quickest = min(quickest, time.Since(began))
+	}
+	if quickest > 50*time.Millisecond {
+		t.Errorf("it took %v", quickest)
+	}
+}
+
 // Who leaves while tries are under way costs the others nothing; and a win that comes to light then is undone.
 func TestCampaignThatLeavesOthers(t *testing.T) {
 	t.Parallel()
