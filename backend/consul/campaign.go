@@ -21,8 +21,8 @@ const grace = time.Second
 // [backend.Backend] for the contract; what is Consul's own:
 //
 // Consul has no queue. A query blocks on the key for those who wait in one Backend, and all of them wake when it is free. Who
-// has met no other candidate takes it at once; others wait for a random while first, still watching, and
-// take it if nobody else did. Waiting sends one query per TTL, besides the session's renewal every third
+// has met no other candidate takes it at once; others wait for a random while first, look again, and take it if nobody
+// else did. Waiting sends one query per TTL, besides the session's renewal every third
 // of it; or, if more keys are waited for than queries may block, takes part in a look every second (see WithMaxQueries).
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a key
@@ -170,7 +170,7 @@ func (w *waiter) run(ctx context.Context) error {
 		case exists(&now.kv) && now.kv.Flags != api.LockFlagValue:
 			return errForeign
 		}
-		// It is free, or was so when we looked; while we pause, we watch whether it stays so.
+		// It is free, or was so when we looked.
 		if pause := delay + drawn; pause > 0 {
 			if now, err = w.next(ctx, now, pause); err != nil {
 				return err
@@ -179,13 +179,14 @@ func (w *waiter) run(ctx context.Context) error {
 				continue
 			}
 		}
+		began := time.Now()
 		switch err = w.acquire(ctx); {
 		case isConflict(err, saysDelay):
 			// The session that held it was ended, and nothing will tell when its lock-delay is over.
 			w.waited = true
 			err, delay, drawn = nil, w.afterDelay(delay), max(w.window, window(firstWindow)).draw()
 		case isConflict(err, saysHeld):
-			w.window = w.window.late(drawn)
+			w.window = w.window.late(drawn, time.Since(began))
 			delay, drawn = 0, w.window.draw()
 			now, err = w.look(ctx)
 		case err == nil:
@@ -206,7 +207,7 @@ func (w *waiter) vacancy(ctx context.Context, now view) (view, error) {
 			return view{}, err
 		}
 		if next.kv.Session != "" && !sameTerm(&next.kv, &now.kv) {
-			w.window = w.window.late(0)
+			w.window = w.window.late(0, 0)
 		}
 		now = next
 	}
@@ -239,27 +240,31 @@ func (w *waiter) look(ctx context.Context) (view, error) {
 	}
 }
 
-// next waits for something else than now, but not for longer than wait if that is not 0, and returns what there is. It keeps
-// the session alive.
-func (w *waiter) next(ctx context.Context, now view, wait time.Duration) (view, error) {
+// next waits for something else than now, or if pause is not 0 for so long, and returns what there is. It keeps the session
+// alive. Who pauses asks for nothing meanwhile: where many wait, a query of each would be ahead of the write of the first.
+func (w *waiter) next(ctx context.Context, now view, pause time.Duration) (view, error) {
 	b := w.b
-	if w.l == nil {
-		w.l = b.listen(w.c.key, &now, func() {
-			select {
-			case w.news <- struct{}{}:
-			default: // there is one that was not taken
-			}
-		})
-	}
+	var news <-chan struct{}
 	var enough <-chan time.Time
-	if wait > 0 {
-		timer := time.NewTimer(wait)
+	if pause > 0 {
+		timer := time.NewTimer(pause)
 		defer timer.Stop()
 		enough = timer.C
+	} else {
+		if w.l == nil {
+			w.l = b.listen(w.c.key, &now, func() {
+				select {
+				case w.news <- struct{}{}:
+				default: // there is one that was not taken
+				}
+			})
+		}
+		news = w.news
+		b.want(w.l)
 	}
-	for b.want(w.l); ; {
+	for {
 		select {
-		case <-w.news:
+		case <-news:
 			switch now, known, news, err := b.take(w.l); {
 			case err != nil:
 				return view{}, err

@@ -73,9 +73,10 @@
 // Nobody queues: candidates win in no order. When a key gets free, a candidate that has met no other takes it with
 // its next request, as api.Lock does; so a handover to a single follower is two writes, one to release and
 // one to take, and nothing between them. That write is the proof of the win too: its answer holds the key and the
-// sibling as they were written. Who came too late once lets a random while pass before the next try, and
-// looks whether the key is still free. The while is at most a quarter of a second, and the first of many picks a
-// short one, so that of a thousand who wait a few write, and of ten one or two. It is shortened by winning alone: when of many all
+// sibling as they were written. Who came too late once lets a random while pass before the next try, asks for nothing meanwhile, and then
+// looks whether the key is still free. The while is the longer, the longer it took Consul to refuse what came too late, as that tells how
+// many want something of it: a few milliseconds at first, a quarter of a second at most; and the first of many picks a
+// short one, so that of a thousand who wait a few dozen write, and of ten two. It is shortened by winning alone: when of many all
 // have gone but one, that one may let the key lie for the quarter of a second once, then for less each time.
 //
 // # What Consul must be, and what it can lose

@@ -10,6 +10,8 @@ type Window struct{ w window }
 
 func (w Window) Draw() time.Duration { return w.w.draw() }
 
-func (w *Window) Late(drawn time.Duration) { w.w = w.w.late(drawn) }
+func (w *Window) Late(drawn, took time.Duration) { w.w = w.w.late(drawn, took) }
 
 func (w *Window) Won(drawn time.Duration) { w.w = w.w.won(drawn) }
+
+func (w Window) None() bool { return w.w == 0 }

@@ -12,8 +12,10 @@ import (
 //
 // Nobody knows how many wait. So the moments are not picked evenly, but the more often the later in the window they
 // are: with a spread of window / ln(window / 1 ms), of however many the first is about one spread before the second. The
-// first of few comes late in the window, that of a hundred after a quarter of the longest, that of very many at once. All that
-// is to be learnt is whether those who wait are few, and for that the window becomes shorter.
+// first of few comes late in the window, that of very many at once: some of those pick the very beginning, and write without another look,
+// as nobody can be before them. Until the first one's write is answered the key looks free, and where a thousand queries wake
+// at once that takes long. So a candidate learns from how long its own write in vain took: of a window
+// three times as long, few pick a moment before the first is done, however many they are.
 type window time.Duration
 
 const (
@@ -22,22 +24,23 @@ const (
 	maxWindows  = 1024 // that are remembered
 )
 
-// draw picks how long to wait before the key is taken.
+// draw picks how long to wait before the key is taken; 0 is at once.
 func (w window) draw() time.Duration {
 	if w == 0 {
 		return 0
 	}
 	latest := math.Log(max(time.Duration(w).Seconds()*1000, math.E))
-	return max(1, time.Duration(float64(w)*(1-rand.ExpFloat64()/latest)))
+	return max(0, time.Duration(float64(w)*(1-rand.ExpFloat64()/latest)))
 }
 
-// late is the window after a write in vain at the moment that was drawn, or one that would have been. It grows fast, because of many all write until it
-// is long; but not if the key lay free for half of it before, as those who wait are few then, and met by chance.
-func (w window) late(drawn time.Duration) window {
+// late is the window after a write in vain at the moment that was drawn, which took a while to be refused; or after one that would
+// have been, of which that is not known, as 0. It does not grow if the key lay free for half of it before, as those who wait are few
+// then, and met by chance.
+func (w window) late(drawn, took time.Duration) window {
 	if w > window(firstWindow) && drawn >= time.Duration(w)/2 {
 		return w
 	}
-	return min(max(8*w, window(firstWindow)), window(maxWindow))
+	return min(max(2*w, window(firstWindow), window(3*took)), window(maxWindow))
 }
 
 // won is the window after a win at the moment that was drawn. Nothing else makes it shorter: that somebody else has taken the
