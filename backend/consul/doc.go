@@ -40,7 +40,20 @@
 // renew at the same time, as they come to do by sharing the session's renewal, are proved together, 64 in a transaction: it
 // has no other operations than checks, so that Consul runs it as a read, at one moment, writes nothing, and tells
 // of each check that failed; and with the parameter consistent its leader first makes sure that it still leads. What is
-// refused together for want of a right is asked again one by one. An election that stops renewing loses its key
+// refused together for want of a right is asked again one by one.
+//
+// More terms than fit into a transaction are proved by one request at rest, whatever their number, if their keys have a folder in common:
+// a list of the keys below the longest prefix that they share, without values, and consistent too. With it Consul tells the index of the
+// last write or deletion below that prefix. A term is proved by a list that names its key and its sibling and tells the same index
+// as the latest list before the term was last proved by itself: an entry that exists was not written to after the index of a list that
+// names it, and whatever was written after the earlier list has a greater one; so both entries are as they were when the term was proved,
+// held by the session, under the token. The list is asked for after each Renew that it answers was called. A change below the prefix, by whomever,
+// has the terms proved by themselves once more, with the next renewal; and so is always what the list does not name.
+// A list that fails, or takes longer than a thirtieth of the TTL, or of which more than half are other keys, or the third in a row
+// that proved nothing, is followed by twenty TTLs without. To gather those who renew at the same time, their renewal
+// goes out 20 ms after the first of them asked, if there are many.
+//
+// An election that stops renewing loses its key
 // after a TTL even while others keep the session: with the next renewal its key is given up. When the
 // session is gone, waiting candidates end with a passing error, and leaders with ErrLost after their record
 // was read again; the next Campaign makes another session.

@@ -31,7 +31,8 @@ func (l *Lease) Grant() backend.Grant { return l.won }
 // the session still holds the key under this term's token. The renewal is shared: Renew finds one in the
 // air and waits for it, or takes the answer to one that was sent since this term's last and
 // less than a fifth of the TTL ago; the Grant says when it was sent. Checks that fall together are one
-// request, sent after each of them was asked for. ErrLost comes from reading the
+// request, sent after each of them was asked for; or, of more than 64 terms in one folder, a list of its keys that shows that
+// nothing has changed since they were checked (see the package documentation). ErrLost comes from reading the
 // record, never from the session alone. Each request is bounded.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
@@ -50,17 +51,26 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	var air *flight.Flight
 	if s.grant.Sent.Since(c.grant.Sent) <= 0 || !s.fresh(backend.Now()) {
 		air = s.renewing.Board(ctx)
+		s.surveys.askers++
 	}
+	before := s.surveys.begun
 	b.mu.Unlock()
 	var renewed error
+	proved := false
 	if air != nil {
 		renewed = air.Await(ctx)
+		b.mu.Lock()
+		s.surveys.askers--
+		proved = renewed == nil && c.surveyed > before // by one that began after Renew did
+		b.mu.Unlock()
 	}
 	if renewed != nil && !errors.Is(renewed, errSessionLost) {
 		return backend.Grant{}, renewed
 	}
-	if err := l.prove(ctx); err != nil {
-		return backend.Grant{}, err
+	if !proved {
+		if err := l.prove(ctx); err != nil {
+			return backend.Grant{}, err
+		}
 	}
 	if renewed != nil {
 		return backend.Grant{}, renewed

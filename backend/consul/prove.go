@@ -12,6 +12,9 @@ const (
 	// maxOps is how many operations a transaction has at most: what Consul takes.
 	maxOps = 128
 
+	// proofOps is how many operations prove a term.
+	proofOps = 2
+
 	// maxValues is how many entries a transaction brings at most, as values may be large.
 	maxValues = 32
 
@@ -23,11 +26,20 @@ const (
 // prove returns nil if the record is still this term's own, or ErrLost. It asks Consul after it was called,
 // together with the other terms that ask at the same time.
 func (l *Lease) prove(ctx context.Context) error {
-	err := l.b.proofs.Ask(ctx, l.c)
+	b, c := l.b, l.c
+	b.mu.Lock()
+	index := c.session.surveys.index
+	b.mu.Unlock()
+	err := b.proofs.Ask(ctx, c)
 	if errors.Is(err, errAlone) {
-		err = l.b.check(ctx, ops(l.c.proof()...))
+		err = b.check(ctx, ops(c.proof()...))
 	}
-	if failedCheck(err) {
+	switch {
+	case err == nil:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		c.unchanged = index
+	case failedCheck(err):
 		return l.examine(ctx, err)
 	}
 	return err
@@ -42,9 +54,8 @@ var errAlone = errors.New("the proofs were refused together")
 // proveAll asks for the proofs of many terms, in as few transactions as hold them, one after the other. A
 // transaction that only reads tells of each operation that fails, and has looked at them all.
 func (b *Backend) proveAll(ctx context.Context, terms []*candidacy) []error {
-	const each = 2 // operations
 	answers := make([]error, 0, len(terms))
-	for some := range slices.Chunk(terms, maxOps/each) {
+	for some := range slices.Chunk(terms, maxProofs) {
 		var all []*api.KVTxnOp
 		for _, c := range some {
 			all = append(all, c.proof()...)
@@ -55,7 +66,7 @@ func (b *Backend) proveAll(ctx context.Context, terms []*candidacy) []error {
 			answers = append(answers, make([]error, len(some))...)
 		case failedCheck(err):
 			for i := range some {
-				answers = append(answers, refusal.among(i*each, (i+1)*each))
+				answers = append(answers, refusal.among(i*proofOps, (i+1)*proofOps))
 			}
 		case len(some) > 1 && denied(err):
 			answers = append(answers, slices.Repeat([]error{errAlone}, len(some))...)

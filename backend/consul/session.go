@@ -22,6 +22,7 @@ type session struct {
 	spent     bool          // a write of unknown fate may still arrive: takes no new candidacies
 	over      bool          // expired or destroyed: it holds nothing any more, nor can it
 	lost      chan struct{} // closed with over
+	surveys   surveys
 }
 
 // candidacy is one campaign for a key and what comes of it. It is a member of its session while it waits
@@ -35,6 +36,9 @@ type candidacy struct {
 	grant   backend.Grant // the latest one handed out for this term
 	gone    bool          // no longer a member: nobody campaigns or leads with it
 	since   backend.Instant
+
+	unchanged uint64 // what a list of keys told last before this term was proved by itself, or 0
+	surveyed  uint64 // the latest survey that proved it
 }
 
 func over(now backend.Instant, g backend.Grant) bool { return now.Since(g.Sent) >= g.TTL }
@@ -134,19 +138,22 @@ func (b *Backend) keepAlive(ctx context.Context, s *session) error {
 	if err := b.sweep(ctx, s); err != nil {
 		return err
 	}
+	b.gather(ctx, s)
 	sent := backend.Now()
 	err := b.renewSession(ctx, s.id)
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	switch {
 	case errors.Is(err, errSessionLost):
 		b.bury(s)
-		return err
-	case err != nil:
+	case err == nil:
+		// Consul may name a longer TTL than was asked for, to be renewed less often; never a shorter one.
+		s.grant = backend.Grant{Sent: sent, TTL: b.ttl}
+	}
+	b.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	// Consul may name a longer TTL than was asked for, to be renewed less often; never a shorter one.
-	s.grant = backend.Grant{Sent: sent, TTL: b.ttl}
+	b.survey(ctx, s)
 	return nil
 }
 
