@@ -139,6 +139,6 @@ func restOfMany(t *testing.T, s system, st *store, n int, ttl, window time.Durat
 	if got := c.lead(n, 2*patience); got != n {
 		t.Errorf("%s: %d of %d elections are held; %s", s.id(), got, n, c.complaint())
 	}
-	<-time.After(2 * time.Second)
+	<-time.After(ttl) // until all have found the rhythm in which they share
 	return m.over(t, window)
 }
