@@ -64,6 +64,8 @@ type Backend struct {
 	querying map[*sight]struct{}   // those with a query that blocks, at most maxQueries
 	line     line                  // those that wait for one
 	passing  *passing              // the looks at those that have none, or nil
+	terms    int                   // that are held
+	crowded  bool                  // with too many of them for a query each
 }
 
 // New makes a Backend that talks to Consul through client, which also brings the address, TLS, ACL token,

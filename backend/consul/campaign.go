@@ -63,6 +63,8 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		c.leads, c.grant = true, c.session.grant
+		b.terms++
+		b.share()
 		b.touch(key)
 		return c, nil
 	}

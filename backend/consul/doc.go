@@ -77,7 +77,8 @@
 // protects nobody and is time without a leader. It is for the other ends, when an operator
 // destroys the session, or its node is deregistered, under a leader that is well: that leader is told at
 // once, by the query on its key or on that of another term of the session, and the delay gives it time to stop. (Where all
-// queries are needed for other keys, it is told by its next proof, which may come after the delay.) For that a second is long, and so
+// queries are needed for other keys, it is told by its next proof, which may come after the delay; where more keys are held than
+// queries allowed, so is who loses one key alone.) For that a second is long, and so
 // the default is a twentieth of the TTL, at most a second, which keeps the failover after a crash within
 // 2.1 TTLs. WithLockDelay sets another; a TTL or more also covers a leader that is destroyed by hand and cut
 // off at the same time; 0 is none. Consul keeps the delays in the memory of its leading server, and
@@ -118,7 +119,9 @@
 // is free, within a second. Keys without one are looked at together, every second, up to 128 in a request: a change of those is noticed within a
 // second or a little more, and not at once, so that a handover takes as long too. Keys that are held here give their query away
 // when another needs it, and are not looked at: their proofs, three per TTL, tell of a loss, and what this
-// Backend itself does with them, those who observe them in it are told at once. What others write into a key that is held here
+// Backend itself does with them, those who observe them in it are told at once. A Backend that holds more keys than it may have queries
+// keeps 8 of them for those, until it holds half as many as it may have queries: they tell at once that the session is gone,
+// and with it all terms; that one key alone was taken away by hand is then told by its next proof, a third of the TTL later at most. What others write into a key that is held here
 // is then not seen by observers in this Backend before the term has ended.
 //
 // # Rights

@@ -177,6 +177,24 @@ func (w *wire) asks(t testing.TB, keys ...string) {
 	})
 }
 
+// block waits until queries block on n keys, and sees that it stays so for a moment.
+func (w *wire) block(t testing.TB, n int) {
+	t.Helper()
+	since := time.Now()
+	servers.Await(t, fmt.Sprintf("queries on %d keys", n), func(context.Context) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.asking) != n {
+			since = time.Now()
+			return fmt.Errorf("queries block on %d keys", len(w.asking))
+		}
+		if time.Since(since) < 200*time.Millisecond {
+			return errors.New("not for long yet")
+		}
+		return nil
+	})
+}
+
 // atOnce returns how many requests were under way at once, at most.
 func (w *wire) atOnce() int {
 	w.mu.Lock()

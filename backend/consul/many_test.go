@@ -2,7 +2,6 @@ package consul_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -128,14 +127,7 @@ func TestHeldKeysAtRest(t *testing.T) {
 		leases = append(leases, l)
 		defer l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { t.Errorf("a term: %v", err) })()
 	}
-	servers.Await(t, "all queries", func(context.Context) error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.asking) < consul.DefaultMaxQueries {
-			return errors.New("there are fewer than are allowed")
-		}
-		return nil
-	})
+	w.block(t, heldQueries)
 	before := w.all.Load()
 	renew := time.NewTicker(short / 3)
 	defer renew.Stop()
@@ -150,6 +142,61 @@ func TestHeldKeysAtRest(t *testing.T) {
 	}
 	if sent := w.all.Load() - before; sent > times*(1+n/64+4) {
 		t.Errorf("%d requests for %d renewals of %d terms", sent, times, n)
+	}
+}
+
+// heldQueries is how many queries block on held keys, when there are more than could have one.
+const heldQueries = 8
+
+// Held keys have a query each as long as there are enough, and a few if not, until it is half as many; whoever
+// waits gets what is left. The loss of the session is told to all at once.
+func TestMoreHeldKeysThanQueries(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	w := newWire()
+	const queries = 20
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long), consul.WithMaxQueries(queries))
+	lost := make(chan error, 2*queries+1)
+	var leases []backend.Lease
+	var stops []func()
+	key := 0
+	hold := func(n int) {
+		t.Helper()
+		for ; len(leases) < n; key++ {
+			l := trial.Win(t, b, fmt.Sprintf("crowd/%d", key), "x")
+			leases = append(leases, l)
+			stops = append(stops, l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { lost <- err }))
+		}
+		for len(leases) > n {
+			stops[0]()
+			if err := leases[0].Resign(trial.Within(t)); err != nil {
+				t.Fatal(err)
+			}
+			leases, stops = leases[1:], stops[1:]
+		}
+	}
+	hold(queries)
+	w.block(t, queries)
+	hold(2 * queries)
+	w.block(t, heldQueries)
+	hold(queries + 1) // all that had a query have gone
+	w.block(t, heldQueries)
+	hold(queries / 2)
+	w.block(t, queries/2)
+	hold(queries + 1)
+	w.block(t, heldQueries)
+	for i := range queries - heldQueries { // get the others
+		trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), fmt.Sprintf("crowd/other/%d", i), "x")
+		defer b.TellLeaders(t.Context(), fmt.Sprintf("crowd/other/%d", i), func(backend.Leader, error) {})()
+	}
+	w.block(t, queries)
+	destroy(t, operator, holder(t, operator, fmt.Sprintf("crowd/%d", key-1)))
+	for range leases {
+		trial.MustBe(t, "a term", trial.ReceiveWithin(t, "its loss", lost, 5*time.Second), backend.ErrLost)
+	}
+	for _, stop := range stops {
+		stop()
 	}
 }
 
@@ -173,14 +220,7 @@ func TestManyWhoLeave(t *testing.T) {
 		defer w.mu.Unlock()
 		return len(w.conns)
 	}
-	servers.Await(t, "all queries", func(context.Context) error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.asking) < consul.DefaultMaxQueries {
-			return errors.New("there are fewer than are allowed")
-		}
-		return nil
-	})
+	w.block(t, consul.DefaultMaxQueries)
 	before := made()
 	for _, stop := range stops {
 		stop()

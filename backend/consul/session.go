@@ -196,6 +196,10 @@ func (b *Backend) give(c *candidacy, since backend.Instant) {
 			b.arrange(seen) // as no proof tells of it any more
 		}
 	}
+	if c.leads {
+		b.terms--
+		b.share()
+	}
 	if c.session == nil {
 		return
 	}

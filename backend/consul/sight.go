@@ -10,6 +10,10 @@ import (
 // connection to itself, of which an agent allows few, there are so many and no more. Keys that get none are looked at
 // together, now and then; and not even that is needed while the key is held here, as its proofs tell what becomes of it.
 
+// heldQueries is on how many keys that are held here a query blocks at most, if more are held than could have one. They tell of
+// the loss of the session, and the proofs of all else.
+const heldQueries = 8
+
 // sight is a key that is looked at. Its fields are guarded by Backend.mu.
 type sight struct {
 	key       string
@@ -178,8 +182,11 @@ func (b *Backend) arrange(s *sight) {
 		if next := b.line.next(b); next != nil {
 			b.yieldTo(s, next)
 			b.arrange(next)
+		} else if b.crowded && b.onHeld() > heldQueries {
+			b.yield(s)
 		}
 	case s.query:
+	case held && b.crowded && b.onHeld() >= heldQueries:
 	case len(b.querying) < b.maxQueries && b.line.empty(b):
 		b.grant(s)
 	case !held:
@@ -200,6 +207,43 @@ func (b *Backend) arrange(s *sight) {
 	case !held:
 		b.line.join(b, s)
 		b.pass()
+	}
+}
+
+// onHeld counts the queries on keys that are held here. b.mu is held.
+func (b *Backend) onHeld() (n int) {
+	for s := range b.querying {
+		if b.holds(s.key) {
+			n++
+		}
+	}
+	return n
+}
+
+// share has the keys that are held here give queries up when there are more than could have one, and take them again when
+// there are half as many. b.mu is held.
+func (b *Backend) share() {
+	switch {
+	case !b.crowded && b.terms > b.maxQueries:
+		b.crowded = true
+		for s := range b.querying {
+			if b.holds(s.key) {
+				b.arrange(s)
+			}
+		}
+		return
+	case b.crowded && b.terms <= b.maxQueries/2:
+		b.crowded = false
+	case !b.crowded || b.onHeld() >= heldQueries:
+		return
+	}
+	for _, s := range b.sights {
+		if len(b.querying) >= b.maxQueries || b.crowded && b.onHeld() >= heldQueries {
+			return
+		}
+		if b.holds(s.key) {
+			b.arrange(s)
+		}
 	}
 }
 
