@@ -121,7 +121,8 @@
 // when another needs it, and are not looked at: their proofs, three per TTL, tell of a loss, and what this
 // Backend itself does with them, those who observe them in it are told at once. A Backend that holds more keys than it may have queries
 // keeps 8 of them for those, until it holds half as many as it may have queries: they tell at once that the session is gone,
-// and with it all terms; that one key alone was taken away by hand is then told by its next proof, a third of the TTL later at most. What others write into a key that is held here
+// and with it all terms; that one key alone was taken away by hand is then told by its next
+// proof, about a third of the TTL later at most. What others write into a key that is held here
 // is then not seen by observers in this Backend before the term has ended.
 //
 // # Rights

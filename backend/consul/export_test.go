@@ -5,6 +5,9 @@ import "time"
 // MaxWindow is the longest time that a free key is left alone by somebody who has met others.
 const MaxWindow = maxWindow
 
+// HeldQueries is how many queries block on held keys at most, where more are held than could have one.
+const HeldQueries = heldQueries
+
 // Window is a window, for tests.
 type Window struct{ w window }
 

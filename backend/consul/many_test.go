@@ -127,7 +127,7 @@ func TestHeldKeysAtRest(t *testing.T) {
 		leases = append(leases, l)
 		defer l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { t.Errorf("a term: %v", err) })()
 	}
-	w.block(t, heldQueries)
+	w.block(t, consul.HeldQueries)
 	before := w.all.Load()
 	renew := time.NewTicker(short / 3)
 	defer renew.Stop()
@@ -144,9 +144,6 @@ func TestHeldKeysAtRest(t *testing.T) {
 		t.Errorf("%d requests for %d renewals of %d terms", sent, times, n)
 	}
 }
-
-// heldQueries is how many queries block on held keys, when there are more than could have one.
-const heldQueries = 8
 
 // Held keys have a query each as long as there are enough, and a few if not, until it is half as many; whoever
 // waits gets what is left. The loss of the session is told to all at once.
@@ -179,14 +176,14 @@ func TestMoreHeldKeysThanQueries(t *testing.T) {
 	hold(queries)
 	w.block(t, queries)
 	hold(2 * queries)
-	w.block(t, heldQueries)
+	w.block(t, consul.HeldQueries)
 	hold(queries + 1) // all that had a query have gone
-	w.block(t, heldQueries)
+	w.block(t, consul.HeldQueries)
 	hold(queries / 2)
 	w.block(t, queries/2)
 	hold(queries + 1)
-	w.block(t, heldQueries)
-	for i := range queries - heldQueries { // get the others
+	w.block(t, consul.HeldQueries)
+	for i := range queries - consul.HeldQueries { // get the others
 		trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), fmt.Sprintf("crowd/other/%d", i), "x")
 		defer b.TellLeaders(t.Context(), fmt.Sprintf("crowd/other/%d", i), func(backend.Leader, error) {})()
 	}

@@ -238,12 +238,13 @@ func (b *Backend) share() {
 		return
 	}
 	for _, s := range b.sights {
-		if len(b.querying) >= b.maxQueries || b.crowded && b.onHeld() >= heldQueries {
+		switch {
+		case s.query || !b.holds(s.key):
+			continue
+		case len(b.querying) >= b.maxQueries, b.crowded && b.onHeld() >= heldQueries:
 			return
 		}
-		if b.holds(s.key) {
-			b.arrange(s)
-		}
+		b.arrange(s)
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 // let a list have told X, then a term have been proved by itself, and then a list tell X once more: what is still in
 // that list was last written before X was told first, and is as it was when the term was proved. Neither
 // can a key have been deleted and made again between, nor does it matter when Consul forgets a deletion, whether both
-// lists were of the same prefix, or that a snapshot was restored: one with that index was taken when it was all like this. Once the index is another, each term is proved by itself again.
+// lists were of the same prefix, or that a snapshot was restored: one with that index was taken when it was all like this.
+// Once the index is another, each term is proved by itself again.
 
 const (
 	// maxProofs is how many terms are proved in a transaction. Of fewer than that, a survey saves nothing.
