@@ -177,6 +177,11 @@ func TestMoreHeldKeysThanQueries(t *testing.T) {
 	w.block(t, queries)
 	hold(2 * queries)
 	w.block(t, consul.HeldQueries)
+	for i := range queries + 1 { // among them all that have a query
+		stops[i]()
+		stops[i] = func() {}
+	}
+	w.block(t, consul.HeldQueries)
 	hold(queries + 1) // all that had a query have gone
 	w.block(t, consul.HeldQueries)
 	hold(queries / 2)

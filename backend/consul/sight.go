@@ -116,6 +116,7 @@ func (b *Backend) leave(l *listener) {
 	var ending []<-chan struct{}
 	if len(s.listeners) == 0 {
 		b.unsee(s)
+		b.share()
 		if s.asking != nil {
 			ending = append(ending, s.asking.done)
 		}
