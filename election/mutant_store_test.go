@@ -107,7 +107,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "all get the answer of one", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "return r.answer[first : first+len(reads)], r.at, nil", new: "_ = first\n\t\treturn r.answer[:len(reads)], r.at, nil",
+		old: "return r.answers[mine], nil", new: "_ = mine\n\t\treturn r.answers[0], nil",
 	},
 	{
 		name: "a read that hangs holds up all that come later", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
@@ -115,7 +115,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "who asks alone waits for company", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "if q.gathering == nil && q.air == nil {", new: "if b.closed {",
+		old: "if rs.gathering == nil && rs.air == nil {", new: "if b.closed {",
 	},
 	{
 		name: "who gathers does not see that the way is free", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
@@ -127,19 +127,27 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "each reads alone", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "maxReads = 100", new: "maxReads = 1",
+		old: "maxOps = 128", new: "maxOps = 1",
 	},
 	{
 		name: "more reads at once than a server takes", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "maxReads = 100", new: "maxReads = 200",
+		old: "maxOps = 128", new: "maxOps = 200",
 	},
 	{
 		name: "what one may not read, nobody may", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "tooMany || errors.Is(b.classify(err), backend.ErrDenied)", new: "tooMany || errors.Is(b.classify(err), backend.ErrBusy)",
+		old: "errors.Is(b.classify(err), backend.ErrDenied) {\n\t\treturn errAlone", new: "errors.Is(b.classify(err), backend.ErrBusy) {\n\t\treturn errAlone",
 	},
 	{
 		name: "what a server does not take is asked of it for ever", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "max(1, min(b.rounds.limit, len(r.reads)/2))", new: "max(1, b.rounds.limit)",
+		old: "max(1, min(b.rounds.limit, min(limit, len(r.questions))/2))", new: "max(1, b.rounds.limit)",
+	},
+	{
+		name: "a record stands, whoever wrote it", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/session.go",
+		old: "\"=\", c.rev)", new: "\">\", 0)",
+	},
+	{
+		name: "what was not read is taken for gone", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		old: "case len(others) > 0:", new: "case len(others) > 0 && ctx.Err() != nil:",
 	},
 	{
 		name: "renewals keep two rhythms", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/session.go",

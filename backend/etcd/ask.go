@@ -16,37 +16,56 @@ import (
 type etcdRange = etcdserverpb.RangeResponse
 
 const (
-	// maxReads is how many reads share one transaction. etcd takes 128 operations by default
-	// (--max-txn-ops).
-	maxReads = 100
+	// maxOps is how many operations of one kind a transaction has: comparisons, reads, and reads that are made instead if a
+	// comparison fails. etcd takes 128 of each by default (--max-txn-ops). Transactions within it would hold many more, but
+	// etcd writes one that has any into its log, on all members, though it may only read.
+	maxOps = 128
 
 	// gatherPart of the TTL is how long reads wait at most for those before them: much longer than an
 	// answer takes, unless it hangs, and a sixth of the time that an election gives an attempt.
 	gatherPart = 60
 )
 
-// round is the reads of several callers in one transaction: the records of terms whose renewals fall
-// together, the places of candidates that look at their queues. Reads are sent at once when none are in the
+// question is a read; with a term, the read of its record, of which nothing is to be known but whether it stands. etcd
+// tells that by a comparison as well.
+type question struct {
+	read clientv3.Op
+	term *candidacy
+}
+
+// answer is what the store held at a revision.
+type answer struct {
+	found  *etcdRange // nil where etcd compared
+	stands bool       // the term's record is still what the term wrote
+	at     int64
+}
+
+// round is the questions of several callers in one transaction: the records of terms whose renewals fall
+// together, the places of candidates that look at their queues. They are sent at once when none are in the
 // air; else they gather until those before them have been answered, but not for long. So who asks alone
 // waits for nobody, who asks after a request that hangs does not wait for that, and no question
 // is answered with what was asked before it.
 type round struct {
-	slot    *flight.Slot
-	reads   []clientv3.Op
-	callers int             // that ever asked
-	before  <-chan struct{} // closed when what was sent before this round has ended
-	full    chan struct{}   // closed when nobody can join any more
-	sent    bool
+	slot      *flight.Slot
+	questions []question
+	reads     int             // of them that cannot be compared
+	before    <-chan struct{} // closed when what was sent before this round has ended
+	full      chan struct{}   // closed when nobody can join any more
+	sent      bool
 
-	answer []*etcdRange // one for each read, all at the revision at
-	at     int64
+	answers []answer // one for each question
+}
+
+// takes reports whether there is room for q, where etcd takes limit operations of a kind: as many comparisons as reads.
+func (r *round) takes(q question, limit int) bool {
+	return len(r.questions) < 2*limit && (q.term != nil || r.reads < limit)
 }
 
 // rounds is the rounds of a Backend, guarded by its mu.
 type rounds struct {
 	gathering *round        // the one that may still be joined, or nil
 	air       chan struct{} // closed with the end of what was sent last; nil after that
-	limit     int           // how many reads the server takes at once
+	limit     int           // how many operations of a kind the server takes at once
 }
 
 // depart notes that reads are sent now, and returns what is to be called when they have ended. b.mu must be held.
@@ -63,44 +82,46 @@ func (b *Backend) depart() (land func()) {
 	}
 }
 
-// errAlone says that each read of a round is to be repeated alone: etcd refused it for the sake of one of
+// errAlone says that each question of a round is to be repeated alone: etcd refused it for the sake of one of
 // them, or for their number.
 var errAlone = errors.New("the reads were refused together")
 
-// ask reads, linearizably and all at the revision that it returns. The reads are sent after ask was
-// called, together with those of others where there are any: one bounded request, and another one if etcd refused
-// them together, since what one of them may not read is nothing to the others.
-func (b *Backend) ask(ctx context.Context, reads ...clientv3.Op) (answer []*etcdRange, at int64, _ error) {
+// ask reads linearizably. The question is sent after ask was called, together with those of others where there are any: one
+// bounded request, another one if etcd refused them together, since what one of them may not read is nothing to the others,
+// and another one if so many gathered that not all could be answered where a record does not stand.
+func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 	b.mu.Lock()
-	q := &b.rounds
-	if q.gathering != nil && len(q.gathering.reads)+len(reads) > q.limit {
-		close(q.gathering.full)
-		q.gathering = nil
+	rs := &b.rounds
+	if rs.gathering != nil && !rs.gathering.takes(q, rs.limit) {
+		close(rs.gathering.full)
+		rs.gathering = nil
 	}
-	if q.gathering == nil && q.air == nil {
+	if rs.gathering == nil && rs.air == nil {
 		land := b.depart()
 		b.mu.Unlock()
 		defer land()
-		return b.read(ctx, reads)
+		return b.askAlone(ctx, q)
 	}
-	if q.gathering == nil {
-		r := &round{before: q.air, full: make(chan struct{})}
+	if rs.gathering == nil {
+		r := &round{before: rs.air, full: make(chan struct{})}
 		r.slot = flight.New(func(ctx context.Context) error { return b.send(ctx, r) }, 0)
-		q.gathering = r
+		rs.gathering = r
 	}
-	r := q.gathering
-	first := len(r.reads)
-	r.reads = append(r.reads, reads...)
-	r.callers++
+	r := rs.gathering
+	mine := len(r.questions)
+	r.questions = append(r.questions, q)
+	if q.term == nil {
+		r.reads++
+	}
 	air := r.slot.Board(ctx)
 	b.mu.Unlock()
 	switch err := air.Await(ctx); {
 	case errors.Is(err, errAlone):
-		return b.read(ctx, reads)
+		return b.askAlone(ctx, q)
 	case err != nil:
-		return nil, 0, err
+		return answer{}, err
 	default:
-		return r.answer[first : first+len(reads)], r.at, nil
+		return r.answers[mine], nil
 	}
 }
 
@@ -125,41 +146,92 @@ func (b *Backend) send(ctx context.Context, r *round) (err error) {
 	if b.rounds.gathering == r {
 		b.rounds.gathering = nil
 	}
+	limit := b.rounds.limit
 	land := b.depart()
 	b.mu.Unlock()
 	defer land()
-	r.answer, r.at, err = b.read(ctx, r.reads)
-	tooMany := errors.Is(rpctypes.Error(err), rpctypes.ErrTooManyOps)
-	if tooMany {
-		b.mu.Lock()
-		b.rounds.limit = max(1, min(b.rounds.limit, len(r.reads)/2))
-		b.mu.Unlock()
+	if len(r.questions) == 1 {
+		a, err := b.askAlone(ctx, r.questions[0])
+		r.answers = []answer{a}
+		return err
 	}
-	if r.callers > 1 && (tooMany || errors.Is(b.classify(err), backend.ErrDenied)) {
+	r.answers, err = b.askTogether(ctx, r.questions, limit)
+	if errors.Is(rpctypes.Error(err), rpctypes.ErrTooManyOps) {
+		b.mu.Lock()
+		b.rounds.limit = max(1, min(b.rounds.limit, min(limit, len(r.questions))/2))
+		b.mu.Unlock()
+		return errAlone
+	}
+	if errors.Is(b.classify(err), backend.ErrDenied) {
 		return errAlone
 	}
 	return err
 }
 
-// read makes one request of reads.
-func (b *Backend) read(ctx context.Context, reads []clientv3.Op) (answer []*etcdRange, at int64, _ error) {
+// askAlone makes one request of q.
+func (b *Backend) askAlone(ctx context.Context, q question) (a answer, _ error) {
 	err := b.request(ctx, func(ctx context.Context) error {
-		if len(reads) == 1 { // the client repeats it by itself, if it may
-			resp, err := b.client.Do(ctx, reads[0])
-			if err == nil {
-				answer, at = []*etcdRange{(*etcdRange)(resp.Get())}, resp.Get().Header.Revision
-			}
-			return err
+		resp, err := b.client.Do(ctx, q.read) // the client repeats it by itself, if it may
+		if err == nil {
+			a = q.answer((*etcdRange)(resp.Get()), resp.Get().Header.Revision)
 		}
-		resp, err := b.client.Txn(ctx).Then(reads...).Commit()
-		if err != nil {
-			return err
-		}
-		for _, one := range resp.Responses {
-			answer = append(answer, one.GetResponseRange())
-		}
-		at = resp.Header.Revision
-		return nil
+		return err
 	})
-	return answer, at, err
+	return a, err
+}
+
+// askTogether makes one transaction of questions, with no more than limit operations of a kind. Of the terms' records as many
+// as that are compared, and all else is read. Where one of them does not stand, those that were compared are read instead,
+// and all else by another transaction.
+func (b *Backend) askTogether(ctx context.Context, questions []question, limit int) ([]answer, error) {
+	var compared, others []int
+	var stand []clientv3.Cmp
+	var reads, instead []clientv3.Op
+	for i, q := range questions {
+		if q.term != nil && len(compared) < limit {
+			compared, stand, instead = append(compared, i), append(stand, q.term.compare()), append(instead, q.read)
+		} else {
+			others, reads = append(others, i), append(reads, q.read)
+		}
+	}
+	var resp *clientv3.TxnResponse
+	err := b.request(ctx, func(ctx context.Context) (err error) {
+		resp, err = b.client.Txn(ctx).If(stand...).Then(reads...).Else(instead...).Commit()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	answers, at := make([]answer, len(questions)), resp.Header.Revision
+	read := others
+	if !resp.Succeeded {
+		read = compared
+	}
+	for n, i := range read {
+		answers[i] = questions[i].answer(resp.Responses[n].GetResponseRange(), at)
+	}
+	switch {
+	case resp.Succeeded:
+		for _, i := range compared {
+			answers[i] = answer{stands: true, at: at}
+		}
+	case len(others) > 0:
+		left := make([]question, 0, len(others))
+		for _, i := range others {
+			left = append(left, questions[i])
+		}
+		later, err := b.askTogether(ctx, left, limit)
+		if err != nil {
+			return nil, err
+		}
+		for n, i := range others {
+			answers[i] = later[n]
+		}
+	}
+	return answers, nil
+}
+
+// answer is what the store held for q.
+func (q question) answer(found *etcdRange, at int64) answer {
+	return answer{found: found, stands: q.term != nil && q.term.isAmong(found.Kvs), at: at}
 }

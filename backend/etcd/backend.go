@@ -62,7 +62,7 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		vigils:   make(map[*vigil]*session),
 		standing: make(map[string]*candidacy),
 		sessions: make(map[*session]struct{}),
-		rounds:   rounds{limit: maxReads},
+		rounds:   rounds{limit: maxOps},
 	}
 	for _, opt := range opts {
 		if opt.apply != nil {

@@ -207,14 +207,14 @@ func (b *Backend) refused(s *session, err error) bool {
 func (w *waiter) look(ctx context.Context) (place, error) {
 	b, c := w.b, w.c
 	for limit := int64(1 + nestedAllowance); ; limit = 0 {
-		answer, at, err := b.ask(ctx, upTo(c.key, c.rev, limit))
+		queue, err := b.ask(ctx, question{read: upTo(c.key, c.rev, limit)})
 		if err != nil {
 			return place{}, err
 		}
-		if !c.isAmong(answer[0].Kvs) {
+		if !c.isAmong(queue.found.Kvs) {
 			return place{}, w.vanished()
 		}
-		if p := w.place(answer[0], at); p.first || p.ahead != "" {
+		if p := w.place(queue.found, queue.at); p.first || p.ahead != "" {
 			return p, nil
 		}
 	}

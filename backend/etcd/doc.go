@@ -53,8 +53,10 @@
 // A Backend has one lease for all its elections. It is made by the first Campaign, kept alive by those
 // who wait and those who renew, three times per TTL however many they are, and nobody else: a Backend
 // without elections sends nothing, and its lease expires. With each renewal a leader reads its record, and once
-// per TTL those who wait and those who observe look whether a watch fell silent; what many of them read
-// at the same time is read in one transaction of up to 100 operations (--max-txn-ops is 128 by default). An election that stops renewing loses its key
+// per TTL those who wait and those who observe look whether a watch fell silent. What many of them ask
+// at the same time is one transaction, of up to 256 terms: 128 records are compared and 128 read (--max-txn-ops is 128 by
+// default, and fewer are asked for where it is less). Nested transactions would hold thousands, but etcd takes one that has any for a
+// write, and would keep each round of reads in its log. An election that stops renewing loses its key
 // after a TTL even while others keep the lease: with the next keep-alive its record is deleted. When the
 // lease is gone, waiting candidates end with a passing error, and leaders with ErrLost after their record
 // was read again; the next Campaign makes another lease.

@@ -32,9 +32,9 @@ func (l *Lease) Grant() backend.Grant { return l.won }
 // Renew keeps the session alive and then reads the record. The keep-alive is shared: a renewal finds one
 // in the air and waits for it, or takes the answer to one that was sent since this term's last renewal and
 // less than a fifth of the TTL ago; the Grant says when it was sent. The record is read after Renew was called,
-// in one transaction with those of other terms that renew at the same time. It makes two requests, each bounded,
-// and a third only if etcd refused to read those records together. ErrLost comes from reading the
-// record, never from the keep-alive alone.
+// or compared, in one transaction with those of other terms that renew at the same time. It makes two requests, each bounded,
+// and a third only if etcd refused to read those records together, or if more than 128 were and one of them is lost. ErrLost
+// comes from the record, never from the keep-alive alone.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
 	if err != nil {
@@ -96,18 +96,18 @@ func (l *Lease) forfeit(ctx context.Context) error {
 	return backend.ErrLost
 }
 
-// prove reads the record and returns the revision at which it was still this term's own, or ErrLost. The
-// read is linearizable, and sent after prove was called.
+// prove asks for the record and returns the revision at which it was still this term's own, or ErrLost. The
+// answer is linearizable, and was asked for after prove was called.
 func (l *Lease) prove(ctx context.Context) (at int64, _ error) {
-	answer, at, err := l.b.ask(ctx, l.c.record())
+	record, err := l.b.ask(ctx, question{l.c.record(), l.c})
 	if err != nil {
 		return 0, err
 	}
-	if !l.c.stands(answer[0]) {
+	if !record.stands {
 		l.ended(ctx)
 		return 0, backend.ErrLost
 	}
-	return at, nil
+	return record.at, nil
 }
 
 // ended notes that the record is known to be gone.

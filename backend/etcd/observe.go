@@ -95,16 +95,16 @@ func (o *observer) read(ctx context.Context) error {
 // compare reads again if the store has something else than was told. It asks for keys alone, since values may be large and
 // those who ask many.
 func (o *observer) compare(ctx context.Context) error {
-	answer, at, err := o.b.ask(ctx, clientv3.OpGet(prefix(o.key), clientv3.WithPrefix(), clientv3.WithLimit(nestedAllowance),
-		clientv3.WithKeysOnly(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)))
+	queue, err := o.b.ask(ctx, question{read: clientv3.OpGet(prefix(o.key), clientv3.WithPrefix(), clientv3.WithLimit(nestedAllowance),
+		clientv3.WithKeysOnly(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend))})
 	if err != nil {
 		return err
 	}
-	kv := first(o.key, "", answer[0].Kvs)
-	if kv.GetModRevision() != o.leader.mod || kv == nil && answer[0].More {
+	kv := first(o.key, "", queue.found.Kvs)
+	if kv.GetModRevision() != o.leader.mod || kv == nil && queue.found.More {
 		return o.read(ctx)
 	}
-	o.at = at
+	o.at = queue.at
 	return nil
 }
 

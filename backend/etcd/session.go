@@ -49,10 +49,12 @@ type candidacy struct {
 	since     backend.Instant
 }
 
-// record asks for the record of c, and stands reports whether the answer is what c wrote.
+// record asks for the record of c, and compare has etcd compare it with what c wrote.
 func (c *candidacy) record() clientv3.Op { return clientv3.OpGet(c.path, clientv3.WithKeysOnly()) }
 
-func (c *candidacy) stands(found *etcdRange) bool { return c.isAmong(found.Kvs) }
+func (c *candidacy) compare() clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(c.path), "=", c.rev)
+}
 
 func (c *candidacy) isAmong(records []*mvccpb.KeyValue) bool {
 	return slices.ContainsFunc(records, func(kv *mvccpb.KeyValue) bool {
