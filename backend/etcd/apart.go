@@ -42,9 +42,10 @@ func (ws *watches) openApart(w *watch) {
 // serveApart takes what the Watcher hands out until it ends, and returns why.
 func (ws *watches) serveApart(ctx context.Context, a *apart, w *watch) error {
 	opts := []clientv3.OpOption{clientv3.WithRev(w.next)}
-	if w.below {
-		opts = append(opts, clientv3.WithPrefix())
-	} else {
+	if w.end != "" {
+		opts = append(opts, clientv3.WithRange(w.end))
+	}
+	if w.removals {
 		opts = append(opts, clientv3.WithFilterPut())
 	}
 	overdue := time.AfterFunc(ws.bound, func() { a.cancel(fmt.Errorf("%w to a watch within %v", errNoAnswer, ws.bound)) })

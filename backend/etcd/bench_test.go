@@ -95,7 +95,7 @@ func (p *pair) handover(waited time.Duration) time.Duration {
 }
 
 func newOurs(b *testing.B, server *servers.Etcd) *pair {
-	p := &pair{b: b, counter: countWatches(), watches: 2}
+	p := &pair{b: b, counter: countWatches(), watches: 1}
 	for i := range p.stand {
 		candidate := open(b, connect(b, []string{server.Endpoint()}, p.counter.count))
 		p.stand[i] = func(ctx context.Context) (func(context.Context) error, error) {

@@ -21,9 +21,11 @@ const grace = time.Second
 //
 // Candidates queue in the order in which their records were created, together with those that use
 // package concurrency or etcdctl on the same prefix. Each watches the record before its own, and its
-// own, so that one resignation wakes one candidate. A keep-alive every third of the TTL keeps the
-// session; a look at the queue once per TTL, for all candidates of the Backend together, is there in case
-// that a watch fell silent.
+// own, so that one resignation wakes one candidate. Who finds the key free wins by the write of its record, and who is second
+// wins by the deletion of the first record, if the watch that tells of it does not tell that its own is gone as well. Everybody
+// else reads its place, which takes one request, when the record before its own was deleted. A keep-alive every third of the TTL
+// keeps the session; a look at the queue once per TTL, for all candidates of the Backend together, is there in case
+// that a watch fell silent, and tells who has become second.
 //
 // Errors: ErrBusy, ErrClosed; permanent ones for a bad key, a value of more than MaxValueLen bytes, a
 // refused login, or a client that was closed; an ErrDenied when a right is missing. Everything else
@@ -110,11 +112,13 @@ type waiter struct {
 	b *Backend
 	c *candidacy
 
-	own, predecessor *watch        // the candidate's own record, from its first wait on, and the one right before it
+	// What is watched is the record right before the candidate's own and, from its first wait on, its own; both by one watch
+	// where nobody else is before it.
+	own, predecessor *watch
 	news             chan struct{} // of capacity 1: one of them was deleted, or its watch has ended
 }
 
-// win writes the record and returns nil when it was seen in the store as the first of its key.
+// win writes the record and returns nil when it was seen in the store, at some revision, as the first of its key.
 func (w *waiter) win(ctx context.Context, value []byte) error {
 	if err := w.b.tidy(ctx, w.c.key); err != nil {
 		return err
@@ -150,9 +154,10 @@ func (w *waiter) enter(ctx context.Context, value []byte) (place, error) {
 
 // place is where a candidate stood in the queue at a revision of the store.
 type place struct {
-	first bool   // nobody was before it
-	ahead string // the record right before its own
-	at    int64
+	first  bool   // nobody was before it
+	ahead  string // the record right before its own
+	second bool   // there is no other
+	at     int64
 }
 
 // enlist creates the record. One transaction writes it and reads who was there before, so that on a free
@@ -223,10 +228,19 @@ func (w *waiter) look(ctx context.Context) (place, error) {
 // place reads a place from an answer that lists records from the newest to the oldest. Where it lists
 // none that counts and there are more, place is neither first nor behind anybody.
 func (w *waiter) place(found *etcdRange, at int64) place {
-	if kv := first(w.c.key, w.c.path, found.Kvs); kv != nil {
-		return place{ahead: string(kv.Key), at: at}
+	p := place{at: at}
+	for _, kv := range found.Kvs {
+		path := string(kv.Key)
+		switch {
+		case path == w.c.path || !isCandidate(w.c.key, path):
+		case p.ahead != "":
+			return p
+		default:
+			p.ahead = path
+		}
 	}
-	return place{first: !found.More, at: at}
+	p.first, p.second = p.ahead == "" && !found.More, p.ahead != "" && !found.More
+	return p
 }
 
 // vanished notes that the record is gone, and so nothing is left to remove.
@@ -237,18 +251,23 @@ func (w *waiter) vanished() error {
 	return errRecordGone
 }
 
-// follow waits until the candidate's place is another than p, and keeps the session alive meanwhile. What
-// wakes it, a deletion or a TTL of silence, is a hint only: the place is always read.
+// follow waits until the candidate's place is another than p, and keeps the session alive meanwhile.
+//
+// A deletion, or a TTL of silence, is a hint, upon which the place is read; but for one case. Whoever was second at p.at is
+// first from the revision on at which the only record before its own was deleted, if its own stood then, since nobody can get
+// in before a record that is there. Both are watched by one watch, which tells of all deletions after p.at, in
+// their order and those at one revision together, whether etcd has to catch up with it or not, and also when the stream broke in between. So if
+// it tells of the other record and not of its own, that is the win, at that revision: whoever ends the lease or the record, and
+// be it by time, deletes the record. What happens to it later is what can happen to any leader's. How long
+// the win may be trusted is told by the session's grant, as ever; where that is not as fresh as candidates keep it, the place is
+// read all the same.
 func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 	if p.ahead == "" {
 		return w.look(ctx)
 	}
 	b, s := w.b, w.c.session
-	w.predecessor = b.watches.open(p.ahead, false, p.at+1, w.rouse)
+	w.watch(p)
 	defer w.unwatch(&w.predecessor)
-	if w.own == nil {
-		w.own = b.watches.open(w.c.path, false, p.at+1, w.rouse)
-	}
 	silence := time.NewTimer(b.untilLook())
 	defer silence.Stop()
 	pulse := b.pulse(s)
@@ -257,11 +276,13 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 	for {
 		select {
 		case <-w.news:
-			deleted, err := w.heard()
+			n, err := w.heard(p)
 			switch {
 			case err != nil && b.final(err):
 				return place{}, err
-			case deleted:
+			case n.left && !n.gone && p.second && b.kept(s):
+				return place{first: true, at: n.at}, nil
+			case n.left || n.gone:
 				return w.look(ctx)
 			}
 			deaf = deaf || err != nil
@@ -278,7 +299,7 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 			return place{}, errSessionLost
 		case <-silence.C:
 			now, err := w.look(ctx)
-			if err != nil || deaf || now.first || now.ahead != p.ahead {
+			if err != nil || deaf || now.first || now.ahead != p.ahead || now.second != p.second {
 				return now, err
 			}
 			silence.Reset(b.untilLook())
@@ -295,29 +316,70 @@ func (w *waiter) rouse() {
 	}
 }
 
-// heard reports whether one of the records may have been deleted, or why a watch has ended.
-func (w *waiter) heard() (deleted bool, trouble error) {
+// watch watches what there is to watch in the place p.
+func (w *waiter) watch(p place) {
+	ws := w.b.watches
+	if p.second {
+		w.predecessor = ws.open(removals(p.ahead, w.c.path), p.at+1, w.rouse)
+		w.unwatch(&w.own)
+		return
+	}
+	w.predecessor = ws.open(removal(p.ahead), p.at+1, w.rouse)
+	if w.own == nil {
+		w.own = ws.open(removal(w.c.path), p.at+1, w.rouse)
+	}
+}
+
+// departures is what the watches told of.
+type departures struct {
+	left bool  // the record before the candidate's own was deleted
+	at   int64 // then
+	gone bool  // its own was, or may have been
+}
+
+// heard takes what the watches told, or why one has ended.
+func (w *waiter) heard(p place) (n departures, trouble error) {
 	for _, at := range []**watch{&w.predecessor, &w.own} {
 		if *at == nil {
 			continue
 		}
 		events, err := w.b.watches.take(*at)
-		if err != nil {
-			w.unwatch(at)
+		for _, ev := range events {
+			switch path := string(ev.Kv.Key); path {
+			case w.c.path:
+				n.gone = true
+			case p.ahead:
+				if !n.left {
+					n.left, n.at = true, ev.Kv.ModRevision
+				}
+			default: // between them
+			}
 		}
-		// Where revisions were compacted, a deletion is not there to be told any more.
-		compacted := errors.Is(err, rpctypes.ErrCompacted)
-		if deleted = deleted || compacted || len(events) > 0; err != nil && !compacted {
+		if err == nil {
+			continue
+		}
+		w.unwatch(at)
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			n.gone = true // a deletion is not there to be told any more
+		} else {
 			trouble = err
 		}
 	}
-	return deleted, trouble
+	return n, trouble
 }
 
 // final reports whether a watch that ended with err is not worth another try by this candidacy.
 func (b *Backend) final(err error) bool {
 	err = b.classify(err)
 	return retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, rpctypes.ErrNoLeader)
+}
+
+// kept reports whether s is kept alive as candidates keep it, three times per TTL. An election takes a win on a grant that is
+// a little older without another renewal.
+func (b *Backend) kept(s *session) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !s.over && backend.Now().Since(s.grant.Sent) < s.grant.TTL/3
 }
 
 // reached reports whether the session was heard of just now.

@@ -184,7 +184,7 @@ func TestWaitingCandidateIsCutOff(t *testing.T) {
 		proxy, client := behind(t, server, counter.count)
 		b := open(t, client, etcd.WithTTL(3*time.Second))
 		waiting := campaign(t, t.Context(), b, "cutoff", "waiter")
-		counter.watched(t, 2)
+		counter.watched(t, 1)
 		began := time.Now()
 		cut(proxy)
 		o := receive(t, "the end of the candidacy", waiting)
@@ -224,7 +224,7 @@ func TestServerRestarts(t *testing.T) {
 		waits <- err
 	}()
 	waiting := candidate(t, t.Context(), b, "restart", "b")
-	counter.watched(t, 2)
+	counter.watched(t, 1)
 	server.Kill()
 	_, err := l.Renew(within(t))
 	mustPass(t, "Renew with no server", err)
@@ -267,7 +267,7 @@ func TestCompactionUnderWatches(t *testing.T) {
 			leaders <- string(leader.Value)
 		}
 	}()
-	counter.watched(t, 4)
+	counter.watched(t, 3)
 	if got := receive(t, "the first leader", leaders); got != "a" {
 		t.Errorf("observed %q", got)
 	}
@@ -309,7 +309,7 @@ func TestClusterChangesItsLeader(t *testing.T) {
 	b := open(t, connect(t, cluster.Endpoints(), counter.count), etcd.WithTTL(long))
 	l := win(t, a, "cluster", "a")
 	waiting := candidate(t, t.Context(), b, "cluster", "b")
-	counter.watched(t, 2)
+	counter.watched(t, 1)
 	renew := func(when string) {
 		t.Helper()
 		insist(t, "Renew "+when, func() error { _, err := l.Renew(within(t)); return err })
@@ -357,7 +357,7 @@ func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
 			}
 		}
 	}()
-	counter.watched(t, 4)
+	counter.watched(t, 3)
 	cluster.Member(1).Kill()
 	cluster.Member(2).Kill()
 	err := receive(t, "the trouble of a leader", losses.all)
@@ -394,7 +394,7 @@ func TestSilentWatches(t *testing.T) {
 		}
 	}()
 	defer func() { stop(); <-done }()
-	counter.watched(t, 3)
+	counter.watched(t, 2)
 	if got := receive(t, "the leader", leaders); got != "a" {
 		t.Errorf("observed %q", got)
 	}

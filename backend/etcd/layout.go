@@ -44,10 +44,10 @@ func upTo(key string, rev, limit int64) clientv3.Op {
 		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(limit))
 }
 
-// first returns the first candidate of key among kvs that is not the record own, or nil.
-func first(key, own string, kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
+// first returns the first candidate of key among kvs, or nil.
+func first(key string, kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
 	for _, kv := range kvs {
-		if path := string(kv.Key); path != own && isCandidate(key, path) {
+		if isCandidate(key, string(kv.Key)) {
 			return kv
 		}
 	}

@@ -163,7 +163,7 @@ func (o *lookout) turn(ctx context.Context, n news) error {
 	case dead:
 		return errSessionLost
 	case n.anew:
-		o.watch(l.c.path, false, at+1)
+		o.watch(removal(l.c.path), at+1)
 	}
 	return nil
 }

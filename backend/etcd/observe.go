@@ -62,7 +62,7 @@ func (o *observer) turn(ctx context.Context, n news) error {
 		if err := o.read(ctx); err != nil {
 			return err
 		}
-		o.watch(prefix(o.key), true, o.at+1)
+		o.watch(everything(prefix(o.key)), o.at+1)
 		return nil
 	}
 	if err := o.apply(ctx, n.events); err != nil || !n.look {
@@ -85,7 +85,7 @@ func (o *observer) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if kv := first(o.key, "", resp.Kvs); kv != nil || !resp.More {
+		if kv := first(o.key, resp.Kvs); kv != nil || !resp.More {
 			o.at = resp.Header.Revision
 			return o.tell(kv)
 		}
@@ -100,7 +100,7 @@ func (o *observer) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kv := first(o.key, "", queue.found.Kvs)
+	kv := first(o.key, queue.found.Kvs)
 	if kv.GetModRevision() != o.leader.mod || kv == nil && queue.found.More {
 		return o.read(ctx)
 	}

@@ -31,11 +31,29 @@ type watches struct {
 	line   *line // what new watches join; nil while there are none
 }
 
+// subject is what can be watched.
+type subject struct {
+	key, end string // a key, or all from it up to end
+	removals bool   // and nothing else
+}
+
+// removal is that of one record, and removals is those of two, with what lies between them. What one watch tells is in the
+// order in which it happened, and what happened at one revision is told together.
+func removal(path string) subject { return subject{key: path, removals: true} }
+
+func removals(one, other string) subject {
+	return subject{key: min(one, other), end: max(one, other) + "\x00", removals: true}
+}
+
+// everything is all that happens to keys that begin with prefix.
+func everything(prefix string) subject {
+	return subject{key: prefix, end: clientv3.GetPrefixRangeEnd(prefix)}
+}
+
 // watch is something that is watched. What it heard of waits in it until it is taken.
 type watch struct {
-	key   string
-	below bool   // all that happens to keys that begin with key, and not the removal of one record
-	call  func() // tells, without blocking, that there is something to take
+	subject
+	call func() // tells, without blocking, that there is something to take
 
 	line   *line
 	apart  *apart // instead of a line
@@ -79,10 +97,9 @@ var (
 	errStaleToken  = errors.New("the watches' login is out of date")
 )
 
-// open begins to watch from revision next on: all that happens below key, or the removal of the record key. It does not
-// block. Each open is followed by one close.
-func (ws *watches) open(key string, below bool, next int64, call func()) *watch {
-	w := &watch{key: key, below: below, next: next, call: call}
+// open begins to watch from revision next on. It does not block. Each open is followed by one close.
+func (ws *watches) open(s subject, next int64, call func()) *watch {
+	w := &watch{subject: s, next: next, call: call}
 	if ws.foreign() {
 		ws.openApart(w)
 		return w
@@ -286,9 +303,10 @@ func (s *stream) requests() (all []*etcdserverpb.WatchRequest) {
 
 func (w *watch) create() *etcdserverpb.WatchRequest {
 	req := &etcdserverpb.WatchCreateRequest{Key: []byte(w.key), StartRevision: w.next, WatchId: w.wanted}
-	if w.below {
-		req.RangeEnd = []byte(clientv3.GetPrefixRangeEnd(w.key))
-	} else {
+	if w.end != "" {
+		req.RangeEnd = []byte(w.end)
+	}
+	if w.removals {
 		req.Filters = []etcdserverpb.WatchCreateRequest_FilterType{etcdserverpb.WatchCreateRequest_NOPUT}
 	}
 	return &etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{CreateRequest: req}}

@@ -120,9 +120,9 @@ func (v *vigil) take(ctx context.Context, look bool) (err error) {
 }
 
 // watch watches from revision next on, in the place of what was watched before. A turn calls it.
-func (v *vigil) watch(key string, below bool, next int64) {
+func (v *vigil) watch(s subject, next int64) {
 	before := v.watched
-	v.watched = v.b.watches.open(key, below, next, v.call)
+	v.watched = v.b.watches.open(s, next, v.call)
 	if before != nil {
 		v.b.watches.close(before)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -20,6 +21,7 @@ type wire struct {
 	most      atomic.Int64 // of these at a time
 	deaf      atomic.Bool  // the answer to the next watch does not come, nor does anything after it on that stream
 	anonymous bool         // ids that are asked for do not reach the server, which makes up its own
+	piecemeal bool         // after something that happened, the next answer is a while in coming
 	ruined    atomic.Int64 // so many watches to come are asked for as etcd does not take them
 }
 
@@ -31,13 +33,14 @@ func (w *wire) tap(config *clientv3.Config) {
 				return stream, err
 			}
 			w.streams.Add(1)
-			return &tapped{stream, w}, nil
+			return &tapped{ClientStream: stream, wire: w}, nil
 		}))
 }
 
 type tapped struct {
 	grpc.ClientStream
 	wire *wire
+	told bool // of something that happened
 }
 
 func (s *tapped) SendMsg(m any) error {
@@ -55,7 +58,11 @@ func (s *tapped) SendMsg(m any) error {
 }
 
 func (s *tapped) RecvMsg(m any) error {
+	if s.told && s.wire.piecemeal {
+		<-time.After(20 * time.Millisecond)
+	}
 	err := s.ClientStream.RecvMsg(m)
+	s.told = err == nil && len(m.(*etcdserverpb.WatchResponse).Events) > 0
 	if err != nil || !m.(*etcdserverpb.WatchResponse).Created {
 		return err
 	}

@@ -1,0 +1,162 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+
+	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/etcd"
+	"github.com/hustings-go/hustings/internal/servers"
+)
+
+// Who is second wins by the deletion of the first record alone; who is third reads its place, unless it has found out
+// meanwhile that it became second.
+func TestSecondWinsWithoutARead(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	stand := func(value string, ttl time.Duration) (<-chan outcome, *reads) {
+		r, counter := new(reads), countWatches()
+		b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, counter.count), etcd.WithTTL(ttl))
+		waiting := campaign(t, t.Context(), b, "second", value)
+		counter.watched(t, 1)
+		return waiting, r
+	}
+	wins := func(name string, waiting <-chan outcome, r *reads, want int64) backend.Lease {
+		t.Helper()
+		o := receive(t, "the win of "+name, waiting)
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		if got := r.n.Load(); got != want {
+			t.Errorf("%s won with %d reads, want %d", name, got, want)
+		}
+		return o.lease
+	}
+	for _, path := range []string{"second/b/1", "second/1f/2"} { // elections nested below are nothing to it
+		if _, err := operator.Put(within(t), path, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := win(t, open(t, operator, etcd.WithTTL(forOthers)), "second", "first")
+	second, secondReads := stand("second", forOthers)
+	third, thirdReads := stand("third", forOthers)
+	records(t, operator, "second/", 5)
+	fourth, fourthReads := stand("fourth", 3*time.Second)
+	records(t, operator, "second/", 6)
+	if err := first.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	lease := wins("the second", second, secondReads, 0)
+	if err := lease.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	lease = wins("the third", third, thirdReads, 1)
+	before := fourthReads.n.Load()
+	servers.Await(t, "the next look", func(context.Context) error {
+		if fourthReads.n.Load() < before+2 { // the first of them may have been on its way
+			return errors.New("nothing was read")
+		}
+		return nil
+	})
+	noticed := fourthReads.n.Load()
+	if err := lease.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	wins("the fourth", fourth, fourthReads, noticed)
+}
+
+// The candidate's record goes with that of the leader, at one revision or at two, one before the other or after it, and
+// heard of at once or only when the stream was opened again, and whatever it is told first: it never wins.
+func TestSecondLosesItsRecordWithTheFirst(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	both := func(t testing.TB, paths []string) {
+		if _, err := operator.Txn(within(t)).Then(clientv3.OpDelete(paths[0]), clientv3.OpDelete(paths[1])).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inTurn := func(t testing.TB, paths []string) {
+		remove(t, operator, paths[1])
+		remove(t, operator, paths[0])
+	}
+	for _, tc := range []struct {
+		name   string
+		lose   func(t testing.TB, paths []string)
+		broken bool
+	}{
+		{"at one revision", both, false},
+		{"in turn", inTurn, false},
+		{"at one revision while the stream is broken", both, true},
+		{"in turn while the stream is broken", inTurn, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for i := range 10 { // two watches would be told in either order
+				key := "both/" + segment(t)
+				counter, w := countWatches(), &wire{piecemeal: true}
+				proxy, client := behind(t, server, counter.count, w.tap)
+				leader := open(t, operator, etcd.WithTTL(long))
+				win(t, leader, key, "a")
+				b := open(t, client, etcd.WithTTL(long))
+				waiting := campaign(t, t.Context(), b, key, "b")
+				counter.watched(t, 1)
+				paths := records(t, operator, key+"/", 2)
+				if tc.broken {
+					proxy.Refuse()
+				}
+				tc.lose(t, paths)
+				proxy.Heal()
+				o := receive(t, "the end of the candidacy", waiting)
+				if o.lease != nil {
+					t.Fatalf("round %d: won token %d with no record in the store", i, o.lease.Token())
+				}
+				mustPass(t, "Campaign", o.err)
+				if tc.broken && w.streams.Load() < 2 {
+					t.Error("the stream did not break")
+				}
+			}
+		})
+	}
+}
+
+// A session that could not be kept alive is no ground to win on: the place is read.
+func TestSecondWithAStaleGrant(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	r, counter := new(reads), countWatches()
+	var refuse atomic.Bool
+	refused := make(chan struct{}, 16)
+	keepAlives := func(config *clientv3.Config) {
+		config.DialOptions = append(config.DialOptions, grpc.WithChainStreamInterceptor(
+			func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+				if refuse.Load() && method == "/etcdserverpb.Lease/LeaseKeepAlive" {
+					refused <- struct{}{}
+					return nil, errors.New("refused by the test")
+				}
+				return streamer(ctx, desc, cc, method, opts...)
+			}))
+	}
+	leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "stale", "a")
+	b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, counter.count, keepAlives), etcd.WithTTL(9*time.Second))
+	waiting := campaign(t, t.Context(), b, "stale", "b")
+	counter.watched(t, 1)
+	refuse.Store(true)
+	receive(t, "a keep-alive", refused) // when a third of the TTL had passed
+	before := r.n.Load()
+	if err := leader.Resign(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if o := receive(t, "the win", waiting); o.err != nil {
+		t.Fatal(o.err)
+	}
+	if got := r.n.Load() - before; got != 1 {
+		t.Errorf("won with %d reads, want 1", got)
+	}
+}
