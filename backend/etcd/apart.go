@@ -68,9 +68,3 @@ func (ws *watches) serveApart(ctx context.Context, a *apart, w *watch) error {
 	}
 	return errStreamEnded
 }
-
-// close ends the watch.
-func (a *apart) close() {
-	a.cancel(nil)
-	<-a.done
-}

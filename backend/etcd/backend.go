@@ -99,6 +99,9 @@ func (b *Backend) Close() error {
 	for v := range b.vigils {
 		v.halt(backend.ErrClosed)
 	}
+	for _, c := range b.standing {
+		b.unwatch(c)
+	}
 	b.mu.Unlock()
 	if again {
 		return nil

@@ -61,13 +61,16 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 		return nil, err
 	}
 	w := &waiter{b: b, c: c}
-	err = w.win(ctx, value)
-	if err == nil {
+	if err = w.win(ctx, value); err == nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		c.leads, c.grant = true, c.session.grant
+		c.leads, c.grant, c.watch = true, c.session.grant, w.own
+		if b.closed {
+			b.unwatch(c)
+		}
 		return c, nil
 	}
+	w.unwatch(&w.own)
 	b.withdraw(context.WithoutCancel(ctx), c)
 	if ctx.Err() != nil {
 		return nil, ended(ctx)
@@ -112,10 +115,9 @@ type waiter struct {
 	b *Backend
 	c *candidacy
 
-	// What is watched is the record right before the candidate's own and, from its first wait on, its own; both by one watch
-	// where nobody else is before it.
-	own, predecessor *watch
-	news             chan struct{} // of capacity 1: one of them was deleted, or its watch has ended
+	own         *watch        // the candidate's own record, from its first wait on, with the one before it if that is the only one
+	predecessor *watch        // the one right before it if there are others
+	news        chan struct{} // of capacity 1: one of them was deleted, or its watch has ended
 }
 
 // win writes the record and returns nil when it was seen in the store, at some revision, as the first of its key.
@@ -128,7 +130,6 @@ func (w *waiter) win(ctx context.Context, value []byte) error {
 		return err
 	}
 	w.news = make(chan struct{}, 1)
-	defer w.unwatch(&w.own)
 	for !place.first {
 		if place, err = w.follow(ctx, place); err != nil {
 			return err
@@ -320,8 +321,9 @@ func (w *waiter) rouse() {
 func (w *waiter) watch(p place) {
 	ws := w.b.watches
 	if p.second {
-		w.predecessor = ws.open(removals(p.ahead, w.c.path), p.at+1, w.rouse)
+		both := ws.open(removals(p.ahead, w.c.path), p.at+1, w.rouse)
 		w.unwatch(&w.own)
+		w.own = both
 		return
 	}
 	w.predecessor = ws.open(removal(p.ahead), p.at+1, w.rouse)

@@ -47,9 +47,9 @@
 // nobody gets in before a record that is there, because revisions only grow, so that from the first deletion on its own
 // record is the first, if it stood at that revision. It did: leases that end, and whoever revokes one or deletes a record, leave a
 // deletion in the store; and of one watch etcd promises that it tells everything, in the order of the revisions, and of one
-// revision in one piece (two watches, as other recipes have them, are told of one revision in any order, and one
+// revision in one piece (two watches hear of one revision in any order, and one of them
 // may be behind the other). So the win is linearizable, at the revision of the first deletion. A record that goes after that is a leader's that
-// is lost: the watch of the leader tells, and its fencing token is older than the next one's. For as long as nobody deletes
+// is lost: the same watch goes on and tells, and its fencing token is older than the next one's. For as long as nobody deletes
 // records by hand, the lease keeps it, as the Grant says, which is at most a third of the TTL old then; where it is older, the
 // place is read.
 //

@@ -3,7 +3,9 @@ package etcd
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
@@ -49,6 +51,7 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 	}
 	b, c, s := l.b, l.c, l.c.session
 	b.mu.Lock()
+	b.unwatch(c)
 	var air *flight.Flight
 	if s.grant.Sent.Since(c.grant.Sent) <= 0 || !s.fresh(backend.Now()) {
 		air = s.renewing.Board(ctx)
@@ -122,7 +125,8 @@ func (l *Lease) ended(ctx context.Context) {
 }
 
 // Wait watches the record, which goes with the session's lease when that expires, and makes no other
-// requests. It reads the record before and after, so that ErrLost is never a stale watch's word.
+// requests. It reads the record after that, so that ErrLost is never a stale watch's word; and before, unless it goes on with the
+// watch of a Campaign that had to wait.
 func (l *Lease) Wait(ctx context.Context) error {
 	return calls.Wait(ctx, func(tell func(error)) (stop func()) { return l.TellLoss(ctx, tell) },
 		func(err error) error { return l.b.wrap("wait", l.c.key, err) })
@@ -132,7 +136,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 // record. What passes is told when the stream of watches has broken and could not be opened again at once.
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 	o := &lookout{l: l, tell: tell}
-	stop, err := l.b.keep(ctx, l.c.session, &o.vigil, o)
+	stop, err := l.b.keep(ctx, l.c, &o.vigil, o)
 	if err != nil {
 		o.end(err)
 		return func() {}
@@ -153,7 +157,9 @@ func (o *lookout) turn(ctx context.Context, n news) error {
 	l.b.mu.Lock()
 	dead := l.c.session.over
 	l.b.mu.Unlock()
-	if !n.anew && !dead && len(n.events) == 0 {
+	// The watch of a campaign tells of more than the record.
+	deleted := slices.ContainsFunc(n.events, func(ev *mvccpb.Event) bool { return string(ev.Kv.Key) == l.c.path })
+	if !n.anew && !dead && !deleted {
 		return nil
 	}
 	at, err := l.prove(ctx)

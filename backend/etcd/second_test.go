@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -121,6 +122,81 @@ func TestSecondLosesItsRecordWithTheFirst(t *testing.T) {
 				if tc.broken && w.streams.Load() < 2 {
 					t.Error("the stream did not break")
 				}
+			}
+		})
+	}
+}
+
+// Who waited and won is told of the loss by the watch it won by, and reads its record only then. Where nobody asks to be told, that
+// watch ends with the first renewal, with the term, or with the Backend.
+func TestWatchOfTheCampaignGoesOn(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	for i, tc := range []struct {
+		name string
+		end  func(t testing.TB, b *etcd.Backend, l backend.Lease, former, path string) error
+		read int64
+	}{
+		{"loss", func(t testing.TB, _ *etcd.Backend, l backend.Lease, former, path string) error {
+			heard, _ := await(t, l)
+			if _, err := l.Renew(within(t)); err != nil { // which reads
+				t.Fatal(err)
+			}
+			if _, err := operator.Put(within(t), former, "stands again"); err != nil {
+				t.Fatal(err)
+			}
+			remove(t, operator, former)
+			<-time.After(50 * time.Millisecond) // for a read that should not come
+			remove(t, operator, path)
+			mustBe(t, "what is told", receive(t, "the loss", heard.all), backend.ErrLost)
+			return nil
+		}, 2},
+		{"loss before anybody listened", func(t testing.TB, _ *etcd.Backend, l backend.Lease, _, path string) error {
+			remove(t, operator, path)
+			heard, _ := await(t, l)
+			mustBe(t, "what is told", receive(t, "the loss", heard.all), backend.ErrLost)
+			return nil
+		}, 1},
+		{"renewal", func(t testing.TB, _ *etcd.Backend, l backend.Lease, _, _ string) error {
+			_, err := l.Renew(within(t))
+			return err
+		}, 1},
+		{"end of the term", func(t testing.TB, _ *etcd.Backend, l backend.Lease, _, _ string) error { return l.Resign(within(t)) }, 0},
+		{"end of the Backend", func(_ testing.TB, b *etcd.Backend, _ backend.Lease, _, _ string) error { return b.Close() }, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			key := fmt.Sprintf("on/%d", i)
+			r, w, counter := new(reads), new(wire), countWatches()
+			first := win(t, open(t, operator, etcd.WithTTL(long)), key, "a")
+			b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, w.tap, counter.count), etcd.WithTTL(long))
+			waiting := campaign(t, t.Context(), b, key, "b")
+			counter.watched(t, 1)
+			paths := records(t, operator, key+"/", 2)
+			if err := first.Resign(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			o := receive(t, "the win", waiting)
+			if o.err != nil {
+				t.Fatal(o.err)
+			}
+			if got := w.open.Load(); got != 1 {
+				t.Errorf("%d streams after the win, want that of the campaign", got)
+			}
+			if err := tc.end(t, b, o.lease, paths[0], paths[1]); err != nil {
+				t.Fatal(err)
+			}
+			servers.Await(t, "the end of the stream", func(context.Context) error {
+				if got := w.open.Load(); got > 0 {
+					return fmt.Errorf("%d are open", got)
+				}
+				return nil
+			})
+			if got := w.streams.Load(); got != 1 {
+				t.Errorf("%d streams, want 1", got)
+			}
+			if got := r.n.Load(); got != tc.read {
+				t.Errorf("%d reads, want %d", got, tc.read)
 			}
 		})
 	}

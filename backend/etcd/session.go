@@ -45,6 +45,7 @@ type candidacy struct {
 	rev       int64         // its create revision; 0 while it is not known
 	leads     bool          // won: grant says until when
 	grant     backend.Grant // the latest one handed out for this term
+	watch     *watch        // of its record, from the campaign: whoever wants to hear of the loss goes on with it
 	gone      bool          // no longer a member: nobody campaigns or leads with it
 	since     backend.Instant
 }
@@ -223,6 +224,7 @@ func (b *Backend) give(c *candidacy, since backend.Instant) {
 		return
 	}
 	c.gone, c.since = true, since
+	b.unwatch(c)
 	if b.standing[c.key] == c {
 		delete(b.standing, c.key)
 	}
@@ -232,6 +234,14 @@ func (b *Backend) give(c *candidacy, since backend.Instant) {
 	delete(c.session.members, c)
 	if !c.session.over && c.written {
 		c.session.leftovers[c] = struct{}{}
+	}
+}
+
+// unwatch ends the watch that c came with from its campaign, which nobody went on with. b.mu must be held.
+func (b *Backend) unwatch(c *candidacy) {
+	if c.watch != nil {
+		b.watches.leave(c.watch)
+		c.watch = nil
 	}
 }
 

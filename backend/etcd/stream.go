@@ -128,11 +128,25 @@ func (ws *watches) take(w *watch) (events []*mvccpb.Event, _ error) {
 	return events, w.err
 }
 
+// pass has w call somebody else from now on.
+func (ws *watches) pass(w *watch, call func()) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w.call = call
+}
+
 // close ends w: it is not called any more. With the last one, it sees the stream end.
 func (ws *watches) close(w *watch) {
+	if ended := ws.leave(w); ended != nil {
+		<-ended
+	}
+}
+
+// leave is close, and does not wait for the end of the stream: with the last watch, it returns what is closed then.
+func (ws *watches) leave(w *watch) (ended <-chan struct{}) {
 	if w.apart != nil {
-		w.apart.close()
-		return
+		w.apart.cancel(nil)
+		return w.apart.done
 	}
 	ws.mu.Lock()
 	l := w.line
@@ -149,10 +163,11 @@ func (ws *watches) close(w *watch) {
 		ws.line = nil
 	}
 	ws.mu.Unlock()
-	if last {
-		l.cancel()
-		<-l.done
+	if !last {
+		return nil
 	}
+	l.cancel()
+	return l.done
 }
 
 func (l *line) rouse() {

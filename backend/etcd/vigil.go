@@ -45,9 +45,9 @@ type news struct {
 // errLeft says that nobody is to be told any more.
 var errLeft = errors.New("the caller left")
 
-// keep begins a vigil that lasts until it is stopped, until Close, or until a turn fails. It is told as well when s, if there
-// is one, is over.
-func (b *Backend) keep(ctx context.Context, s *session, v *vigil, who keeper) (stop func(), _ error) {
+// keep begins a vigil that lasts until it is stopped, until Close, or until a turn fails. For a term, if there is one, it goes on with
+// the watch of the campaign, and is told as well when the session is over.
+func (b *Backend) keep(ctx context.Context, term *candidacy, v *vigil, who keeper) (stop func(), _ error) {
 	v.b, v.values, v.who = b, context.WithoutCancel(ctx), who
 	v.errand = errand.New(v.run)
 	b.mu.Lock()
@@ -55,9 +55,15 @@ func (b *Backend) keep(ctx context.Context, s *session, v *vigil, who keeper) (s
 	if b.closed {
 		return nil, backend.ErrClosed
 	}
-	b.vigils[v] = s
-	if s == nil {
+	if term == nil {
+		b.vigils[v] = nil
 		b.observed(+1)
+	} else {
+		b.vigils[v] = term.session
+		if v.watched = term.watch; v.watched != nil {
+			b.watches.pass(v.watched, v.call)
+			term.watch = nil
+		}
 	}
 	v.call()
 	return v.stop, nil

@@ -17,6 +17,7 @@ import (
 // wire counts a client's watch streams, and lets a test touch what goes over them.
 type wire struct {
 	streams   atomic.Int64
+	open      atomic.Int64 // of them now
 	asked     atomic.Int64 // watches that were asked for, less those that were answered
 	most      atomic.Int64 // of these at a time
 	deaf      atomic.Bool  // the answer to the next watch does not come, nor does anything after it on that stream
@@ -33,6 +34,8 @@ func (w *wire) tap(config *clientv3.Config) {
 				return stream, err
 			}
 			w.streams.Add(1)
+			w.open.Add(1)
+			context.AfterFunc(stream.Context(), func() { w.open.Add(-1) })
 			return &tapped{ClientStream: stream, wire: w}, nil
 		}))
 }
