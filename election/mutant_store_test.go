@@ -49,7 +49,7 @@ var memoryMutants = []mutant{
 // Which tests are asked about a bug of the etcd backend: those of the part that it is in, so that one is
 // noticed within seconds. All of them wait for leases of the real server for minutes.
 const (
-	etcdRecords = "TestConformance/(Close|nested)|TestGrants|LosesItsRecord|IsNotInherited|LeftoverIsGivenUp|WentBack|TestNested|TestClose"
+	etcdRecords = "TestConformance/(Close|nested)|TestGrants|LosesItsRecord|IsNotInherited|LeftoverIsGivenUp|WentBack|TestNested|TestClose|TestSecond|TestWatchOf"
 	etcdSharing = "TestRenewals|TestLone|TestQuestion|TestReadThat|TestCancelledRead|TestServerTakes|TestOneRecord|ComeAndGo"
 	etcdLooks   = "TestSilent|TestLooks"
 	etcdStream  = "TestStream|TestThousands|TestWatchThat|TestServerThat|TestToken|TestCandidateKeeps|TestNamespace|TestConformance/told"
@@ -65,6 +65,27 @@ var etcdMutants = []mutant{
 	{
 		name: "waiting that ended is winning", like: "M2", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/campaign.go",
 		old: "return place{}, w.vanished()", new: "return place{first: true}, nil",
+	},
+	{
+		name: "an event is winning", like: "M2", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/campaign.go",
+		old: "\t\t\tcase w.c.path:\n\t\t\t\tn.gone = true", new: "\t\t\tcase w.c.path:",
+	},
+	{
+		name: "two watches are told of one revision", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/campaign.go",
+		old: "both := ws.open(removals(p.ahead, w.c.path), p.at+1, w.rouse)",
+		new: "both := ws.open(removal(w.c.path), p.at+1, w.rouse)\n\t\tw.predecessor = ws.open(removal(p.ahead), p.at+1, w.rouse)",
+	},
+	{
+		name: "a win on a session that nobody kept", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/campaign.go",
+		old: "p.second && b.kept(s)", new: "p.second",
+	},
+	{
+		name: "everybody is second", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/campaign.go",
+		old: "case p.ahead != \"\":\n\t\t\treturn p\n", new: "case p.ahead != \"\":\n",
+	},
+	{
+		name: "the watch of a campaign stays", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/session.go",
+		old: "b.watches.leave(c.watch)", new: "_ = b.watches",
 	},
 	{
 		name: "a release by name", like: "M4", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/session.go",
@@ -159,7 +180,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "an observer takes silence for sameness", dir: "backend/etcd", run: etcdLooks, file: "backend/etcd/observe.go",
-		old: "if kv.GetModRevision() != o.leader.mod || kv == nil && answer[0].More {", new: "if kv == nil && answer[0].More {",
+		old: "if kv.GetModRevision() != o.leader.mod || kv == nil && queue.found.More {", new: "if kv == nil && queue.found.More {",
 	},
 	{
 		name: "all processes look at once", dir: "backend/etcd", run: etcdLooks, file: "backend/etcd/backend.go",
@@ -196,7 +217,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "the stream outlives its last watch", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/stream.go",
-		old: "\t\tl.cancel()\n\t\t<-l.done\n", new: "",
+		old: "\tl.cancel()\n\treturn l.done", new: "\treturn nil",
 	},
 	{
 		name: "stop does not wait for what is being told", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/vigil.go",

@@ -282,7 +282,7 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 			case err != nil && b.final(err):
 				return place{}, err
 			case n.left && !n.gone && p.second && b.kept(s):
-				return place{first: true, at: n.at}, nil
+				return place{first: true}, nil
 			case n.left || n.gone:
 				return w.look(ctx)
 			}
@@ -334,9 +334,8 @@ func (w *waiter) watch(p place) {
 
 // departures is what the watches told of.
 type departures struct {
-	left bool  // the record before the candidate's own was deleted
-	at   int64 // then
-	gone bool  // its own was, or may have been
+	left bool // the record before the candidate's own was deleted
+	gone bool // its own was, or may have been
 }
 
 // heard takes what the watches told, or why one has ended.
@@ -347,13 +346,11 @@ func (w *waiter) heard(p place) (n departures, trouble error) {
 		}
 		events, err := w.b.watches.take(*at)
 		for _, ev := range events {
-			switch path := string(ev.Kv.Key); path {
+			switch string(ev.Kv.Key) {
 			case w.c.path:
 				n.gone = true
 			case p.ahead:
-				if !n.left {
-					n.left, n.at = true, ev.Kv.ModRevision
-				}
+				n.left = true
 			default: // between them
 			}
 		}
