@@ -254,14 +254,14 @@ func (w *waiter) vanished() error {
 
 // follow waits until the candidate's place is another than p, and keeps the session alive meanwhile.
 //
-// A deletion, or a TTL of silence, is a hint, upon which the place is read; but for one case. Whoever was second at p.at is
-// first from the revision on at which the only record before its own was deleted, if its own stood then, since nobody can get
-// in before a record that is there. Both are watched by one watch, which tells of all deletions after p.at, in
-// their order and those at one revision together, whether etcd has to catch up with it or not, and also when the stream broke in between. So if
-// it tells of the other record and not of its own, that is the win, at that revision: whoever ends the lease or the record, and
-// be it by time, deletes the record. What happens to it later is what can happen to any leader's. How long
-// the win may be trusted is told by the session's grant, as ever; where that is not as fresh as candidates keep it, the place is
-// read all the same.
+// A deletion, or a TTL of silence, is a hint, upon which the place is read; but for one case. Who was second at p.at is first
+// from that revision on at which the only record before its own was deleted, if its own stood then, since nobody can get in
+// before a record that is there. Both are watched by one watch, which tells of all deletions after p.at, in their order and
+// those at one revision together, whether or not etcd has to catch up with it, and also when the stream broke in between. So
+// if it tells of the other record and not of its own, that is the win, at that revision: a lease that ends, by time or by
+// somebody's hand, deletes the record. What happens to the record later is what can happen to any leader's. How long the win
+// may be trusted is told by the session's grant, as ever; where that is not as fresh as candidates keep it, the place is read
+// all the same.
 func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 	if p.ahead == "" {
 		return w.look(ctx)

@@ -42,16 +42,15 @@
 // endpoints and interceptors are the client's, and its Watch is not called. Where its Watcher is not the one it was born
 // with, as with package namespace, or where it has no connection, within a server's process, that Watcher is used, at its price.
 //
-// A candidate before which only one other stands watches that record and its own by one watch, for the range from the one to the
-// other. When that tells of the first deletion, and not of the second, the candidate has won, and asks nothing. The argument:
-// nobody gets in before a record that is there, because revisions only grow, so that from the first deletion on its own
-// record is the first, if it stood at that revision. It did: leases that end, and whoever revokes one or deletes a record, leave a
-// deletion in the store; and of one watch etcd promises that it tells everything, in the order of the revisions, and of one
-// revision in one piece (two watches hear of one revision in any order, and one of them
-// may be behind the other). So the win is linearizable, at the revision of the first deletion. A record that goes after that is a leader's that
-// is lost: the same watch goes on and tells, and its fencing token is older than the next one's. For as long as nobody deletes
-// records by hand, the lease keeps it, as the Grant says, which is at most a third of the TTL old then; where it is older, the
-// place is read.
+// A candidate before which only one other stands watches that record and its own by one watch, of the range from the one to
+// the other. When that tells that the other record was deleted, and not that its own was, the candidate has won, and asks
+// nothing. Nobody gets in before a record that is there, because revisions only grow: so its own is the first from the revision
+// of that deletion on, if it stood then. It did. A lease that ends, by time or by somebody's hand, leaves a deletion as well; and
+// of one watch etcd promises that it tells everything, in the order of the revisions, and of one revision in one piece. (Two
+// watches hear of one revision in any order, and one of them may be behind the other.) So the win is linearizable, at that
+// revision. A record that goes later is that of a leader who lost it: the same watch goes on and tells, and its fencing token is
+// older than the next one's. Unless somebody ends it by hand, the record stays for as long as the Grant says, which is at most a
+// third of the TTL old then; where it is older, the place is read.
 //
 // A stream that breaks is opened again at once, and nothing is missed. If that fails within the bound of a request (a third of
 // the TTL, at most 5 s), or if it breaks again that soon, those who lead and those who observe are told, once, of an error that
