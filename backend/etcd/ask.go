@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -37,7 +38,8 @@ type question struct {
 type answer struct {
 	found  *etcdRange // nil where etcd compared
 	stands bool       // the term's record is still what the term wrote
-	at     int64
+	at     int64      // 0: there is no answer
+	err    error      // errAlone, or nil
 }
 
 // round is the questions of several callers in one transaction: the records of terms whose renewals fall
@@ -56,9 +58,14 @@ type round struct {
 	answers []answer // one for each question
 }
 
-// takes reports whether there is room for q, where etcd takes limit operations of a kind: as many comparisons as reads.
-func (r *round) takes(q question, limit int) bool {
-	return len(r.questions) < 2*limit && (q.term != nil || r.reads < limit)
+// takes reports whether there is room for q, where etcd takes limit operations of a kind: as many comparisons as reads. There is room
+// for more terms where a survey may answer for them.
+func (r *round) takes(q question, limit int, crowded bool) bool {
+	room := 2 * limit
+	if crowded {
+		room = maxTogether
+	}
+	return len(r.questions) < room && (q.term != nil || r.reads < limit)
 }
 
 // rounds is the rounds of a Backend, guarded by its mu.
@@ -82,8 +89,8 @@ func (b *Backend) depart() (land func()) {
 	}
 }
 
-// errAlone says that each question of a round is to be repeated alone: etcd refused it for the sake of one of
-// them, or for their number.
+// errAlone says that a question is to be repeated alone: etcd refused it for the sake of one of those that it was sent with, or for
+// their number.
 var errAlone = errors.New("the reads were refused together")
 
 // ask reads linearizably. The question is sent after ask was called, together with those of others where there are any: one
@@ -92,11 +99,12 @@ var errAlone = errors.New("the reads were refused together")
 func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 	b.mu.Lock()
 	rs := &b.rounds
-	if rs.gathering != nil && !rs.gathering.takes(q, rs.limit) {
+	crowded := b.crowded()
+	if rs.gathering != nil && !rs.gathering.takes(q, rs.limit, crowded) {
 		close(rs.gathering.full)
 		rs.gathering = nil
 	}
-	if rs.gathering == nil && rs.air == nil {
+	if rs.gathering == nil && rs.air == nil && (q.term == nil || !crowded) {
 		land := b.depart()
 		b.mu.Unlock()
 		defer land()
@@ -120,6 +128,8 @@ func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 		return b.askAlone(ctx, q)
 	case err != nil:
 		return answer{}, err
+	case r.answers[mine].err != nil:
+		return b.askAlone(ctx, q)
 	default:
 		return r.answers[mine], nil
 	}
@@ -127,7 +137,11 @@ func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 
 // send waits until r may go, closes it to further callers, and sends it.
 func (b *Backend) send(ctx context.Context, r *round) (err error) {
-	patience := time.NewTimer(b.ttl / gatherPart)
+	pause := b.ttl / gatherPart
+	if r.before == nil { // there are many, and none of them is in the air
+		pause = min(pause, crowdPause)
+	}
+	patience := time.NewTimer(pause)
 	defer patience.Stop()
 	select {
 	case <-r.before:
@@ -150,22 +164,58 @@ func (b *Backend) send(ctx context.Context, r *round) (err error) {
 	land := b.depart()
 	b.mu.Unlock()
 	defer land()
-	if len(r.questions) == 1 {
+	switch n := len(r.questions); {
+	case n == 1:
 		a, err := b.askAlone(ctx, r.questions[0])
 		r.answers = []answer{a}
 		return err
+	case n > 2*limit:
+		if r.answers, err = b.survey(ctx, r.questions); err != nil {
+			return err
+		}
+	default:
+		r.answers = make([]answer, n)
 	}
-	r.answers, err = b.askTogether(ctx, r.questions, limit)
-	if errors.Is(rpctypes.Error(err), rpctypes.ErrTooManyOps) {
-		b.mu.Lock()
-		b.rounds.limit = max(1, min(b.rounds.limit, min(limit, len(r.questions))/2))
-		b.mu.Unlock()
-		return errAlone
+	return b.askRest(ctx, r, limit)
+}
+
+// askRest answers what was not answered yet, in as few transactions as hold it, one after the other.
+func (b *Backend) askRest(ctx context.Context, r *round, limit int) error {
+	var rest []int
+	reads := 0 // of them that cannot be compared: they go first
+	for i, q := range r.questions {
+		switch {
+		case r.answers[i].at > 0:
+		case q.term == nil:
+			rest = slices.Insert(rest, reads, i)
+			reads++
+		default:
+			rest = append(rest, i)
+		}
 	}
-	if errors.Is(b.classify(err), backend.ErrDenied) {
-		return errAlone
+	for some := range slices.Chunk(rest, 2*limit) {
+		questions := make([]question, 0, len(some))
+		for _, i := range some {
+			questions = append(questions, r.questions[i])
+		}
+		answers, err := b.askTogether(ctx, questions, limit)
+		tooMany := errors.Is(rpctypes.Error(err), rpctypes.ErrTooManyOps)
+		if tooMany {
+			b.mu.Lock()
+			b.rounds.limit = max(1, min(b.rounds.limit, min(limit, len(some))/2))
+			b.mu.Unlock()
+		}
+		switch {
+		case tooMany || errors.Is(b.classify(err), backend.ErrDenied):
+			answers = slices.Repeat([]answer{{err: errAlone}}, len(some))
+		case err != nil:
+			return err
+		}
+		for n, i := range some {
+			r.answers[i] = answers[n]
+		}
 	}
-	return err
+	return nil
 }
 
 // askAlone makes one request of q.

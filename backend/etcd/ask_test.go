@@ -25,6 +25,7 @@ const forOthers = time.Hour
 // reads counts the reads of a client, and lets a test stand in the way of one.
 type reads struct {
 	n    atomic.Int64
+	all  atomic.Int64                                                       // of them those for a whole range of keys, but for places in a queue
 	most atomic.Int64                                                       // records asked for in one request
 	ops  atomic.Int64                                                       // operations of a kind in one request, at most
 	next atomic.Pointer[func(ctx context.Context, send func() error) error] // for the next one
@@ -43,8 +44,10 @@ func (r *reads) intercept(config *clientv3.Config) {
 						return send()
 					}
 				}
-			} else if _, ok := req.(*etcdserverpb.RangeRequest); !ok {
+			} else if read, ok := req.(*etcdserverpb.RangeRequest); !ok {
 				return send()
+			} else if read.CountOnly || read.MinModRevision > 0 {
+				r.all.Add(1)
 			}
 			r.n.Add(1)
 			r.most.Store(max(r.most.Load(), int64(asked)))
@@ -99,6 +102,23 @@ func crowd(t testing.TB, server *servers.Etcd, n int, opts ...etcd.Option) (*etc
 	return b, leases, r
 }
 
+// others puts n records of nobody's among those of a crowd.
+func others(t testing.TB, operator *clientv3.Client, n int) {
+	t.Helper()
+	const atOnce = 8
+	for i := 0; i < n; i += atOnce {
+		var puts []clientv3.Op
+		for k := range min(atOnce, n-i) {
+			puts = append(puts, clientv3.OpPut(other(i+k), ""))
+		}
+		if _, err := operator.Txn(within(t)).Then(puts...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func other(i int) string { return fmt.Sprintf("crowd/10000/other/%d", i) }
+
 func crowdKey(i int) string { return fmt.Sprintf("crowd/%d", i) }
 
 // Renewals at the same time read their records together, as many at once as a server takes, and each gets its own answer.
@@ -108,7 +128,11 @@ func TestRenewalsReadTheirRecordsTogether(t *testing.T) {
 	const n, full = 600, 256
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
+	others(t, operator, 5*n) // so that no survey is made
 	_, leases, r := crowd(t, server, n, etcd.WithTTL(forOthers))
+	if errs := trial.RenewAll(within(t), leases); errors.Join(errs...) != nil {
+		t.Fatal(errs) // the survey that finds out
+	}
 	lost := make(map[int]bool)
 	renewAll := func() {
 		t.Helper()
@@ -264,7 +288,9 @@ func TestCancelledReadCostsTheOthersNothing(t *testing.T) {
 // A server that takes fewer operations in a transaction gets fewer.
 func TestServerTakesFewReads(t *testing.T) {
 	t.Parallel()
-	_, leases, r := crowd(t, servers.StartEtcd(t, servers.EtcdArgs("--max-txn-ops=8")), 60, etcd.WithTTL(long))
+	server := servers.StartEtcd(t, servers.EtcdArgs("--max-txn-ops=8"))
+	others(t, connect(t, []string{server.Endpoint()}), 300) // so that no survey is made
+	_, leases, r := crowd(t, server, 60, etcd.WithTTL(long))
 	for range 20 { // each refusal halves the number
 		r.n.Store(0)
 		r.ops.Store(0)

@@ -42,6 +42,7 @@ type Backend struct {
 	current   *session              // the one that new candidacies join, or nil
 	opening   *flight.Slot          // the request that makes the next one
 	rounds    rounds                // reads that are sent together
+	surveys   surveys
 	sessions  map[*session]struct{} // all that may still have records in the store
 }
 

@@ -66,7 +66,17 @@
 // per TTL those who wait and those who observe look whether a watch fell silent. What many of them ask
 // at the same time is one transaction, of up to 256 terms: 128 records are compared and 128 read (--max-txn-ops is 128 by
 // default, and fewer are asked for where it is less). Nested transactions would hold thousands, but etcd takes one that has any for a
-// write, and would keep each round of reads in its log. An election that stops renewing loses its key
+// write, and would keep each round of reads in its log.
+//
+// More terms than that are proved by one read, whatever their number, if their keys have a folder in common: a linearizable read of the
+// range from the first record to the last, without values, of what was written since an earlier one, which also tells how many
+// keys there are. Where their number has changed by no more than what was created, nothing that was there has gone, and whoever stood
+// at the earlier revision stands. When something was deleted in the range, by whomever, each term's record is asked for once
+// more. A range that may not be read, or has more than four times as many keys as records, and the third read in a row that
+// proved nothing, are followed by twenty TTLs without. To gather those who renew at the same time, their question goes out 20 ms after the
+// first of them asked, where more than 256 lead or wait.
+//
+// An election that stops renewing loses its key
 // after a TTL even while others keep the lease: with the next keep-alive its record is deleted. When the
 // lease is gone, waiting candidates end with a passing error, and leaders with ErrLost after their record
 // was read again; the next Campaign makes another lease.

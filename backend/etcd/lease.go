@@ -35,8 +35,9 @@ func (l *Lease) Grant() backend.Grant { return l.won }
 // in the air and waits for it, or takes the answer to one that was sent since this term's last renewal and
 // less than a fifth of the TTL ago; the Grant says when it was sent. The record is read after Renew was called,
 // or compared, in one transaction with those of other terms that renew at the same time. It makes two requests, each bounded,
-// and a third only if etcd refused to read those records together, or if more than 128 were and one of them is lost. ErrLost
-// comes from the record, never from the keep-alive alone.
+// and a third only if etcd refused to read those records together, or if more than 128 were and one of them is lost. Of more than 256
+// elections on one Backend, a renewal waits 20 ms for others, and one read answers for all of them where it can; see the package
+// documentation. ErrLost comes from the record, never from the keep-alive alone.
 func (l *Lease) Renew(ctx context.Context) (backend.Grant, error) {
 	grant, err := l.renew(ctx)
 	if err != nil {
@@ -110,6 +111,9 @@ func (l *Lease) prove(ctx context.Context) (at int64, _ error) {
 		l.ended(ctx)
 		return 0, backend.ErrLost
 	}
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.c.stood = max(l.c.stood, record.at)
 	return record.at, nil
 }
 

@@ -43,6 +43,7 @@ type candidacy struct {
 	session   *session
 	written   bool          // the record may stand in the store
 	rev       int64         // its create revision; 0 while it is not known
+	stood     int64         // the latest revision at which the record was seen to stand since it was won
 	leads     bool          // won: grant says until when
 	grant     backend.Grant // the latest one handed out for this term
 	watch     *watch        // of its record, from the campaign: whoever wants to hear of the loss goes on with it
