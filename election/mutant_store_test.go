@@ -51,6 +51,7 @@ var memoryMutants = []mutant{
 const (
 	etcdRecords = "TestConformance/(Close|nested)|TestGrants|LosesItsRecord|IsNotInherited|LeftoverIsGivenUp|WentBack|TestNested|TestClose|TestSecond|TestWatchOf"
 	etcdSharing = "TestRenewals|TestLone|TestQuestion|TestReadThat|TestCancelledRead|TestServerTakes|TestOneRecord|ComeAndGo"
+	etcdSurvey  = "TestManyAre|TestASurvey|TestNoSurvey"
 	etcdLooks   = "TestSilent|TestLooks"
 	etcdStream  = "TestStream|TestThousands|TestWatchThat|TestServerThat|TestToken|TestCandidateKeeps|TestNamespace|TestConformance/told"
 )
@@ -132,11 +133,11 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "a read that hangs holds up all that come later", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "time.NewTimer(b.ttl / gatherPart)", new: "time.NewTimer(b.ttl)",
+		old: "pause := b.ttl / gatherPart", new: "pause := b.ttl",
 	},
 	{
 		name: "who asks alone waits for company", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "if rs.gathering == nil && rs.air == nil {", new: "if b.closed {",
+		old: "rs.air == nil && (q.term == nil || !crowded) {", new: "b.closed {",
 	},
 	{
 		name: "who gathers does not see that the way is free", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
@@ -156,11 +157,11 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "what one may not read, nobody may", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "errors.Is(b.classify(err), backend.ErrDenied) {\n\t\treturn errAlone", new: "errors.Is(b.classify(err), backend.ErrBusy) {\n\t\treturn errAlone",
+		old: "tooMany || errors.Is(b.classify(err), backend.ErrDenied):", new: "tooMany:",
 	},
 	{
 		name: "what a server does not take is asked of it for ever", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "max(1, min(b.rounds.limit, min(limit, len(r.questions))/2))", new: "max(1, b.rounds.limit)",
+		old: "max(1, min(b.rounds.limit, min(limit, len(some))/2))", new: "max(1, b.rounds.limit)",
 	},
 	{
 		name: "a record stands, whoever wrote it", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/session.go",
@@ -169,6 +170,30 @@ var etcdMutants = []mutant{
 	{
 		name: "what was not read is taken for gone", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
 		old: "case len(others) > 0:", new: "case len(others) > 0 && ctx.Err() != nil:",
+	},
+	{
+		name: "a survey does not count what is there", dir: "backend/etcd", run: etcdSurvey, file: "backend/etcd/survey.go",
+		old: "now.keys-created == s.keys", new: "created >= 0",
+	},
+	{
+		name: "a survey takes what it brings for all that is new", dir: "backend/etcd", run: etcdSurvey, file: "backend/etcd/survey.go",
+		old: "!news.More && ", new: "",
+	},
+	{
+		name: "a survey answers for what was not there before", dir: "backend/etcd", run: etcdSurvey, file: "backend/etcd/survey.go",
+		old: "c.rev <= s.at && ", new: "",
+	},
+	{
+		name: "a survey answers for what nobody saw", dir: "backend/etcd", run: etcdSurvey, file: "backend/etcd/survey.go",
+		old: " && c.stood >= s.at", new: "",
+	},
+	{
+		name: "a survey goes by one of another range", dir: "backend/etcd", run: etcdSurvey, file: "backend/etcd/survey.go",
+		old: "before.at > 0 && before.first == now.first && before.last == now.last", new: "before.at > 0",
+	},
+	{
+		name: "surveys are made though they prove nothing", dir: "backend/etcd", run: etcdSurvey, file: "backend/etcd/survey.go",
+		old: "b.surveys.vain == maxVain || ", new: "",
 	},
 	{
 		name: "renewals keep two rhythms", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/session.go",
