@@ -133,7 +133,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "a read that hangs holds up all that come later", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "pause := b.ttl / gatherPart", new: "pause := b.ttl",
+		old: "patience: b.ttl / gatherPart", new: "patience: b.ttl",
 	},
 	{
 		name: "who asks alone waits for company", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
@@ -157,7 +157,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "what one may not read, nobody may", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "tooMany || errors.Is(b.classify(err), backend.ErrDenied):", new: "tooMany:",
+		old: "tooMany || errors.Is(b.classify(err), backend.ErrDenied):", new: "tooMany || errors.Is(b.classify(err), backend.ErrBusy):",
 	},
 	{
 		name: "what a server does not take is asked of it for ever", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",

@@ -52,6 +52,7 @@ type round struct {
 	questions []question
 	reads     int             // of them that cannot be compared
 	before    <-chan struct{} // closed when what was sent before this round has ended
+	patience  time.Duration   // how long it gathers at most
 	full      chan struct{}   // closed when nobody can join any more
 	sent      bool
 
@@ -111,7 +112,10 @@ func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 		return b.askAlone(ctx, q)
 	}
 	if rs.gathering == nil {
-		r := &round{before: rs.air, full: make(chan struct{})}
+		r := &round{before: rs.air, patience: b.ttl / gatherPart, full: make(chan struct{})}
+		if crowded && rs.air == nil { // for those who are about to ask
+			r.patience = min(r.patience, crowdPause)
+		}
 		r.slot = flight.New(func(ctx context.Context) error { return b.send(ctx, r) }, 0)
 		rs.gathering = r
 	}
@@ -137,11 +141,7 @@ func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 
 // send waits until r may go, closes it to further callers, and sends it.
 func (b *Backend) send(ctx context.Context, r *round) (err error) {
-	pause := b.ttl / gatherPart
-	if r.before == nil { // there are many, and none of them is in the air
-		pause = min(pause, crowdPause)
-	}
-	patience := time.NewTimer(pause)
+	patience := time.NewTimer(r.patience)
 	defer patience.Stop()
 	select {
 	case <-r.before:
