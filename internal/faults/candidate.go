@@ -99,7 +99,11 @@ func (w *worker) work(ctx context.Context, term *election.Term) {
 	for {
 		before := time.Now()
 		ok := term.Valid()
-		if gap := before.Sub(last); gap > w.ttl {
+		gap := before.Sub(last)
+		if !ok {
+			gap = time.Since(last) // a stop may have come just before the look, and this may be the last one
+		}
+		if gap > w.ttl {
 			say("woke valid=%v after=%v", ok, gap)
 		}
 		last = before // and not later: a stop in between would hide its length
