@@ -121,7 +121,7 @@ func TestStreamThatIsCutOff(t *testing.T) {
 	const n = 20
 	server := servers.StartEtcd(t)
 	proxy, client := behind(t, server)
-	b := open(t, client, etcd.WithTTL(9*time.Second))
+	b := open(t, client, etcd.WithTTL(time.Minute)) // longer than it takes to be told, twice 5 s, and to connect again
 	leases := make([]backend.Lease, n)
 	losses, leaders := make([]ear[error], n), make([]ear[string], n)
 	for i := range leases {
