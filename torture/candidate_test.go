@@ -188,7 +188,11 @@ func (p *player) monitor(ctx context.Context, term *election.Term) {
 	for {
 		before := time.Now()
 		ok := term.Valid()
-		if gap := before.Sub(looked); gap > p.store.TTL {
+		gap := before.Sub(looked)
+		if !ok {
+			gap = time.Since(looked) // a stop may have come just before the look, and this may be the last one
+		}
+		if gap > p.store.TTL {
 			p.say("woke token=%d valid=%v after=%d", term.Token(), ok, gap)
 		}
 		looked = time.Now()
