@@ -116,13 +116,22 @@ func (r *Redis) Endpoint() string { return loopback(r.port) }
 // the end of the line. A command that the server refuses fails the test.
 func (r *Redis) Cli(args ...string) string {
 	r.t.Helper()
+	out, err := r.TryCli(args...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// TryCli is Cli for when the server may break off: a primary drops its clients when sentinels make it a replica.
+func (r *Redis) TryCli(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, r.cli, append(append([]string{"-e"}, r.args...), args...)...).CombinedOutput()
 	if err != nil {
-		r.t.Fatalf("redis-cli %s: %v\n%s", strings.Join(args, " "), err, out)
+		return "", fmt.Errorf("redis-cli %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
-	return strings.TrimSuffix(string(out), "\n")
+	return strings.TrimSuffix(string(out), "\n"), nil
 }
 
 // ready asks for a sign of life. A server that wants a password is alive.
