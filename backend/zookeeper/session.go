@@ -170,7 +170,7 @@ func (s *session) dial(network, address string, timeout time.Duration) (net.Conn
 	if s.sealed {
 		return nil, errors.Join(errSessionLost, conn.Close())
 	}
-	s.wire = &wire{Conn: conn, s: s, heard: backend.Now()}
+	s.wire = &wire{Conn: conn, s: s, heard: backend.Now(), set: make(chan struct{})}
 	return s.wire, nil
 }
 

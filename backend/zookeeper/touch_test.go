@@ -86,7 +86,7 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 		heard := make(counter)
 		session := &session{conn: new(zk.Conn), history: touches{tick: time.Nanosecond}, watches: map[subject][]*ear{{path: "/"}: {{who: heard}}}}
 		conn := &scripted{piece: piece}
-		w := &wire{Conn: conn, s: session}
+		w := &wire{Conn: conn, s: session, set: make(chan struct{})}
 		for range 3 { // the greeting, and two pings
 			_, _ = w.Write([]byte{0, 0, 0, 8, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11})
 		}

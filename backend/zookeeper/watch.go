@@ -94,9 +94,16 @@ func (s *session) drop(w subject, kind zk.EventType, knows *ear) {
 	}
 }
 
+// watching reports whether there are watches, or will be.
+func (s *session) watching() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.watches) > 0
+}
+
 // setAnew tells all who listen that the watches were set on a new connection. That is done as of the last transaction that the
 // client knows of, which may be one that the new connection told of already, when the answer to another request came
-// first: then nothing tells of what happened in between.
+// first (see wire.Read): then nothing tells of what happened in between.
 func (s *session) setAnew() { s.alert(zk.EventSession) }
 
 // cutOff tells all who listen that nothing was heard for long, and nothing will be: who asks now is told why.

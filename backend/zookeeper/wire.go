@@ -20,6 +20,9 @@ const (
 	opSetAnew = 101   // sets the client's watches on a new connection
 	pingBytes = 4 + 8 // the length, the id and the operation
 	headBytes = 16    // of a packet: enough for an id, and for the timeout and the session in a greeting
+
+	// settingTakes is how long an answer on a new connection waits for the client to set its watches.
+	settingTakes = 100 * time.Millisecond
 )
 
 // wire is one connection of a session. Read and Write each are called by one goroutine at a time.
@@ -35,11 +38,16 @@ type wire struct {
 	setting []int32           // the ids of what sets watches anew, sent and not answered
 	heard   backend.Instant   // when something came last, or the connection was made
 
+	set  chan struct{} // closed when watches are set anew
+	once sync.Once     // closes it
+
 	// What Read has seen of the packet that is coming in.
 	length [4]byte
 	head   [headBytes]byte
 	seen   int // of length and head
 	rest   int // bytes still to come; counts once length is complete
+
+	begun bool // Read has returned something after the greeting
 }
 
 // Write notes when the greeting and each ping was sent, and what sets watches anew. The client writes each packet in one piece.
@@ -54,6 +62,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		w.pings = append(w.pings, now)
 	case len(p) >= pingBytes && binary.BigEndian.Uint32(p[8:]) == opSetAnew:
 		w.setting = append(w.setting, int32(binary.BigEndian.Uint32(p[4:])))
+		w.once.Do(func() { close(w.set) })
 	}
 	w.mu.Unlock()
 	n, err := w.Conn.Write(p)
@@ -61,16 +70,33 @@ func (w *wire) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Read notes the server's greeting, the answers to pings, and that watches were set anew.
+// Read notes the server's greeting, the answers to pings, and that watches were set anew. The client sets them as of the last
+// transaction that it knows of, which the goroutine that receives notes without asking whether another reads it (v1.0.4,
+// sendSetWatches and recvLoop): so the first answer waits for that.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
 		w.mu.Lock()
 		w.heard = backend.Now()
+		greeted := w.greeted
 		w.mu.Unlock()
+		if greeted && !w.begun {
+			w.begun = true
+			w.awaitSetting()
+		}
 	}
 	w.scan(p[:n])
 	return n, err
+}
+
+func (w *wire) awaitSetting() {
+	if !w.s.watching() {
+		return
+	}
+	select {
+	case <-w.set:
+	case <-time.After(settingTakes): // the client may have no watch yet
+	}
 }
 
 // quiet reports whether nothing has come since then.

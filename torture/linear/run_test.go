@@ -60,7 +60,6 @@ func TestAdapterIsLinearizable(t *testing.T) {
 }
 
 func linear(t *testing.T, store stores.Store, seed uint64, long time.Duration) {
-	store.WithoutRace(t)
 	w := &workload{store: store, random: rand.New(rand.NewPCG(seed, 0)), server: store.Start(t, 1).Members()[0]}
 	for range sessions {
 		w.open(t)

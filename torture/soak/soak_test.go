@@ -56,7 +56,6 @@ func TestSoak(t *testing.T) {
 }
 
 func soak(t *testing.T, store stores.Store, length time.Duration) {
-	store.WithoutRace(t)
 	cluster := store.Start(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

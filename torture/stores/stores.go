@@ -31,8 +31,6 @@ type Store struct {
 	Forgets bool
 	// WentBack reports whether Observe ended because the store showed an older leader after a newer one.
 	WentBack func(error) bool
-	// Race, if not "", is a data race of the store's client, which the race detector reports now and then.
-	Race string
 	// Standing is how many traces n candidates leave in the store while one of them leads and the others wait.
 	Standing func(n int) int
 	// Open opens a session by one or more ways. The function that it returns closes what it opened.
@@ -119,15 +117,6 @@ func Asked(name string) ([]Store, error) {
 // All returns all stores.
 func All() []Store {
 	return []Store{etcdStore(), consulStore(), zookeeperStore(), redisStore(), sentinelStore()}
-}
-
-// WithoutRace skips a test that runs sessions in its own process where the race detector would fail it for what is
-// not ours. It says so, and runs without the detector.
-func (s Store) WithoutRace(t testing.TB) {
-	t.Helper()
-	if raceDetector && s.Race != "" {
-		t.Skipf("%s: with the race detector only in processes of their own: %s", s.Name, s.Race)
-	}
 }
 
 // around lists n of the members for client number i.

@@ -30,7 +30,6 @@ func zookeeperStore() Store {
 		// Java starts, and the members elect a leader; sessions start over then, which Expiry has already.
 		Recovery: 10 * time.Second,
 		WentBack: tookBack,
-		Race:     "in go-zookeeper v1.0.4, after a reconnection sendSetWatches reads the transaction id that recvLoop writes",
 		Standing: func(n int) int { return 2 * n }, // a node and a session each
 		Open:     openZookeeper,
 		Start:    startZookeeper,
