@@ -49,6 +49,7 @@ type session struct {
 	history touches
 	latest  backend.Grant      // that a write has brought
 	watches map[subject][]*ear // that were set, or are being set, and who listens
+	watched bool               // a watch was set, ever
 	dialErr error              // the latest
 	longest int                // answer that the client has room for
 	cramped bool               // a request needs more room than there is

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -112,6 +113,40 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 		if heard[zk.EventSession] != 1 || len(w.setting) != 1 {
 			t.Fatalf("in pieces of %d: told %d times that watches were set, and %d are to be; want 1 and 1", piece, heard[zk.EventSession], len(w.setting))
 		}
+	}
+}
+
+// The first answer on a new connection waits for the client to set its watches, if it may have any, and not for long.
+func TestTheFirstAnswerWaitsForTheWatches(t *testing.T) {
+	for name, c := range map[string]struct{ watched, sets bool }{
+		"no watch was set": {false, false},
+		"they are set":     {true, true},
+		"none is left":     {true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				session := &session{conn: new(zk.Conn), history: touches{tick: time.Nanosecond}, watched: c.watched}
+				answer := packet(append([]byte{0, 0, 0, 1}, make([]byte, 100)...)...)
+				w := &wire{Conn: &scripted{piece: 200, in: answer}, s: session, set: make(chan struct{}), said: true, greeted: true}
+				start, took := time.Now(), make(chan time.Duration, 1)
+				go func() {
+					_, _ = w.Read(make([]byte, len(answer)))
+					took <- time.Since(start)
+				}()
+				synctest.Wait()
+				if waits := len(took) == 0; waits != c.watched {
+					t.Fatalf("the answer waits: %v, want %v", waits, c.watched)
+				}
+				most := settingTakes
+				if c.sets {
+					_, _ = w.Write([]byte{0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 101})
+					most = 0
+				}
+				if d := <-took; d > most {
+					t.Errorf("the answer came after %v, want %v at most", d, most)
+				}
+			})
+		})
 	}
 }
 

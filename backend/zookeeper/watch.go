@@ -94,11 +94,11 @@ func (s *session) drop(w subject, kind zk.EventType, knows *ear) {
 	}
 }
 
-// watching reports whether there are watches, or will be.
-func (s *session) watching() bool {
+// mayWatch reports whether the client may have a watch: it keeps one that was to be set again, and was not, too.
+func (s *session) mayWatch() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.watches) > 0
+	return s.watched
 }
 
 // setAnew tells all who listen that the watches were set on a new connection. That is done as of the last transaction that the
@@ -130,8 +130,12 @@ func watch[T any](ctx context.Context, s *session, w subject, e *ear, request fu
 		value, err := request(conn)
 		if err != nil {
 			s.drop(w, zk.EventNotWatching, e)
+			return value, err
 		}
-		return value, err
+		s.mu.Lock()
+		s.watched = true
+		s.mu.Unlock()
+		return value, nil
 	})
 }
 

@@ -90,12 +90,14 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) awaitSetting() {
-	if !w.s.watching() {
+	if !w.s.mayWatch() {
 		return
 	}
+	enough := time.NewTimer(settingTakes) // it may have no watch any more
+	defer enough.Stop()
 	select {
 	case <-w.set:
-	case <-time.After(settingTakes): // the client may have no watch yet
+	case <-enough.C:
 	}
 }
 
