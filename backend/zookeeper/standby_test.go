@@ -109,6 +109,7 @@ func TestAWinDoesNotGoByAnOldGrant(t *testing.T) {
 	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(shortTTL), zookeeper.WithDialer((&wiretap{sees: p.count}).dial))
 	waiting := campaign(t, t.Context(), b, key, "next")
 	own := queued(t, operator, key, 2)[1]
+	p.await(t, 1) // so that it has watched its own node, which it may not read after this
 	if _, err := operator.SetACL(own, zk.DigestACL(zk.PermAll, "somebody", "else"), -1); err != nil {
 		t.Fatal(err)
 	}
