@@ -1,7 +1,6 @@
 package file
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -35,11 +35,10 @@ type Backend struct {
 	clock    func() time.Time // where tokens come from
 	looked   func()           // set by tests that count looks
 	notifier notifier
+	calls    calls.Open
 
 	// mu guards everything below. It is taken last, and never held while a file is touched.
 	mu       sync.Mutex
-	closed   bool
-	calls    map[*call]struct{}
 	standing map[string]*candidacy // who campaigns for a key, or holds it
 }
 
@@ -62,7 +61,6 @@ func New(dir string, opts ...Option) (*Backend, error) {
 		ttl:      DefaultTTL,
 		session:  rand.Text(),
 		clock:    func() time.Time { return backend.Now().Wall() },
-		calls:    make(map[*call]struct{}),
 		standing: make(map[string]*candidacy),
 	}
 	for _, opt := range opts {
@@ -123,57 +121,10 @@ func (b *Backend) TTL() time.Duration { return b.ttl }
 // do Observe and every Wait. Terms that are held stay held, and can still be renewed and resigned. Nothing
 // else needs to be closed: what a call uses it gives back. Close always returns nil, and may be called again.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	again := b.closed
-	b.closed = true
-	var waiting []*call
-	for c := range b.calls {
-		c.cancel(backend.ErrClosed)
-		if c.campaign {
-			waiting = append(waiting, c)
-		}
-	}
-	b.mu.Unlock()
-	if again {
-		return nil
-	}
 	patience := time.NewTimer(closeBound)
 	defer patience.Stop()
-	for _, c := range waiting {
-		select {
-		case <-c.done:
-		case <-patience.C:
-			return nil
-		}
-	}
+	b.calls.Close(patience.C)
 	return nil
-}
-
-// call is a blocking call under way, which Close ends.
-type call struct {
-	cancel   context.CancelCauseFunc
-	done     chan struct{}
-	campaign bool
-}
-
-// enter begins a call that Close ends with ErrClosed, which is then the context's cause. The caller must
-// call leave when it returns.
-func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, leave func(), _ error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, nil, backend.ErrClosed
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	c := &call{cancel: cancel, done: make(chan struct{}), campaign: campaign}
-	b.calls[c] = struct{}{}
-	return ctx, func() {
-		cancel(nil)
-		b.mu.Lock()
-		delete(b.calls, c)
-		b.mu.Unlock()
-		close(c.done)
-	}, nil
 }
 
 // reserve makes the candidacy for key, unless there is one.

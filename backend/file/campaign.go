@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -48,13 +49,13 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*Lease, 
 	if err := validateValue(value); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := b.enter(ctx, true)
+	ctx, leave, err := b.calls.Enter(ctx, true)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	c, err := b.reserve(key)
 	if err != nil {
@@ -117,7 +118,7 @@ func (w *waiter) look(ctx context.Context) (done bool, _ error) {
 		case !locked:
 			return false, nil
 		case ctx.Err() != nil:
-			return false, ended(ctx)
+			return false, calls.Ended(ctx)
 		default:
 			return true, w.begin(sent)
 		}

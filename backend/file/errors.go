@@ -1,7 +1,6 @@
 package file
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,12 +42,4 @@ func classify(err error) error {
 	default:
 		return err
 	}
-}
-
-// ended is the error of a call whose context, made by enter, has ended: ErrClosed when Close ended it.
-func ended(ctx context.Context) error {
-	if errors.Is(context.Cause(ctx), backend.ErrClosed) {
-		return backend.ErrClosed
-	}
-	return ctx.Err()
 }

@@ -1,9 +1,6 @@
 package file
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // OnLook has looked called at each look at a folder that a waiting call takes. It must be called before b is
 // used.
@@ -17,25 +14,15 @@ func (b *Backend) Deafen() { b.notifier.deaf = true }
 
 // Crash does what the death of the process would: no call gets on, and the kernel takes back the locks.
 func (b *Backend) Crash() {
+	b.calls.Close(nil) // its callers are told something else than by a death; nobody listens to them
 	b.mu.Lock()
-	b.closed = true
 	var held []*Lease
 	for _, c := range b.standing {
 		if c.lease != nil {
 			held = append(held, c.lease)
 		}
 	}
-	var waiting []*call
-	for c := range b.calls {
-		c.cancel(errors.New("the process has died"))
-		waiting = append(waiting, c)
-	}
 	b.mu.Unlock()
-	for _, c := range waiting {
-		if c.campaign {
-			<-c.done
-		}
-	}
 	for _, l := range held {
 		l.mu.Lock()
 		if !l.gone {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Lease is one term of one key: a lock that the kernel keeps for this process. See [backend.Lease] for the
@@ -123,14 +124,14 @@ func (l *Lease) Wait(ctx context.Context) error {
 }
 
 func (l *Lease) wait(ctx context.Context) error {
-	ctx, leave, err := l.b.enter(ctx, false)
+	ctx, leave, err := l.b.calls.Enter(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	return l.b.follow(ctx, l.c.key, func(ctx context.Context) (done bool, _ error) {
 		if ctx.Err() != nil {
-			return false, ended(ctx)
+			return false, calls.Ended(ctx)
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()

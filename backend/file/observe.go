@@ -9,6 +9,7 @@ import (
 	"iter"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // Observe yields who leads key, and every change. See [backend.Backend] for the contract; what is the file's
@@ -22,7 +23,7 @@ func (b *Backend) Observe(ctx context.Context, key string) iter.Seq2[backend.Lea
 			yield(backend.Leader{}, err)
 			return
 		}
-		observing, leave, err := b.enter(ctx, false)
+		observing, leave, err := b.calls.Enter(ctx, false)
 		if err == nil {
 			defer leave()
 			o := &observer{b: b, key: key, yield: yield}
@@ -51,7 +52,7 @@ type observer struct {
 // look tells who leads, unless that was said already.
 func (o *observer) look(ctx context.Context) (done bool, _ error) {
 	if ctx.Err() != nil {
-		return false, ended(ctx)
+		return false, calls.Ended(ctx)
 	}
 	leader, err := o.b.leader(o.key)
 	switch {

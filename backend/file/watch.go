@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/hustings-go/hustings/backend/internal/calls"
 )
 
 // What happened in a key's folder, as far as it matters.
@@ -130,7 +132,7 @@ func (v *vigil) next(ctx context.Context) (ok bool, _ error) {
 	case <-v.timer.C:
 		return true, nil
 	case <-ctx.Done():
-		return false, ended(ctx)
+		return false, calls.Ended(ctx)
 	}
 }
 
@@ -151,7 +153,7 @@ func (b *Backend) follow(ctx context.Context, key string, look func(ctx context.
 			return err
 		}
 		if ctx.Err() != nil {
-			return ended(ctx)
+			return calls.Ended(ctx)
 		}
 		if v == nil {
 			var err error
