@@ -115,11 +115,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 // TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while there is something to look at.
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 	w := &lookout{vigil: vigil{b: l.b, session: l.c.session}, l: l, tell: tell}
-	if err := w.begin(ctx, w, true); err != nil {
-		w.failed(err)
-		return func() {}
-	}
-	return w.stop
+	return w.begin(ctx, w, true)
 }
 
 // lookout waits for the loss of one term. Its vigil takes its turns.

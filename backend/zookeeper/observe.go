@@ -29,11 +29,7 @@ func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend
 		return func() {}
 	}
 	o := &observer{vigil: vigil{b: b}, key: key, hand: tell}
-	if err := o.begin(ctx, o, false); err != nil {
-		o.failed(err)
-		return func() {}
-	}
-	return o.stop
+	return o.begin(ctx, o, false)
 }
 
 // observer is one observation. Its vigil takes its turns.

@@ -1,5 +1,5 @@
-// Package calls has what all backends do with their callers' contexts: Close ends the calls that block, and a
-// write on its way outlives its caller for a moment.
+// Package calls has what all backends do with their callers' contexts: Close ends the calls that block, and the
+// vigils that spare them; and a write on its way outlives its caller for a moment.
 package calls
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/hustings-go/hustings/backend"
 )
 
-// Open are the blocking calls of one Backend that are under way. The zero value has none. It is safe for
+// Open are the blocking calls of one Backend that are under way, and its vigils. The zero value has none. It is safe for
 // concurrent use, and its lock is held across no call.
 type Open struct {
-	mu      sync.Mutex
-	closed  bool
-	all     map[*call]struct{}
-	notices map[*Notice]struct{} // to be given by Close
+	mu     sync.Mutex
+	closed bool
+	all    map[*call]struct{}
+	vigils map[*Vigil]struct{}
 }
 
 type call struct {
@@ -50,32 +50,7 @@ func (o *Open) Enter(ctx context.Context, awaited bool) (_ context.Context, leav
 	}, nil
 }
 
-// Notice is what Close does for who waits for something without a call that is under way.
-type Notice struct{ Closed func() }
-
-// Tell has n.Closed called with Close, once, unless it is forgotten before. It must not block. After Close, Tell is
-// ErrClosed at once.
-func (o *Open) Tell(n *Notice) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return backend.ErrClosed
-	}
-	if o.notices == nil {
-		o.notices = make(map[*Notice]struct{})
-	}
-	o.notices[n] = struct{}{}
-	return nil
-}
-
-// Forget takes n back, if it is there.
-func (o *Open) Forget(n *Notice) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.notices, n)
-}
-
-// Close takes no calls any more, tells who asked to be told, ends the calls there are, and waits until the awaited ones have returned, or for
+// Close takes no calls any more, ends the calls and vigils there are, and waits until the awaited calls have returned, or for
 // enough. It reports whether they have; of several Closes only the first does.
 func (o *Open) Close(enough <-chan time.Time) bool {
 	o.mu.Lock()
@@ -88,12 +63,11 @@ func (o *Open) Close(enough <-chan time.Time) bool {
 			awaited = append(awaited, c.done)
 		}
 	}
-	notices := o.notices
-	o.notices = nil
-	o.mu.Unlock()
-	for n := range notices {
-		n.Closed()
+	for v := range o.vigils {
+		v.halt(backend.ErrClosed)
+		v.Call()
 	}
+	o.mu.Unlock()
 	return !again && AllDone(awaited, enough)
 }
 

@@ -75,40 +75,6 @@ func TestCloseWaitsNoLongerThanEnough(t *testing.T) {
 	})
 }
 
-// Who waits without a call is told, before Close waits for anybody, unless they have gone.
-func TestCloseTells(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var open calls.Open
-		told, gone := make(chan struct{}, 2), make(chan struct{}, 2)
-		stays := &calls.Notice{Closed: func() {
-			if !open.Closed() {
-				t.Error("told before it is closed")
-			}
-			told <- struct{}{}
-		}}
-		goes := &calls.Notice{Closed: func() { gone <- struct{}{} }}
-		if err := errors.Join(open.Tell(stays), open.Tell(goes)); err != nil {
-			t.Fatal(err)
-		}
-		open.Forget(goes)
-		_, leave, err := open.Enter(t.Context(), true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			<-told
-			leave()
-		}()
-		if !open.Close(make(chan time.Time)) || open.Close(nil) || len(told) != 0 || len(gone) != 0 {
-			t.Errorf("told %d times more, and %d times who had gone", len(told), len(gone))
-		}
-		open.Forget(stays)
-		if err := open.Tell(stays); !errors.Is(err, backend.ErrClosed) {
-			t.Errorf("after Close: %v", err)
-		}
-	})
-}
-
 // Who has returned is not waited for.
 func TestCloseForgetsWhoHasLeft(t *testing.T) {
 	var open calls.Open
