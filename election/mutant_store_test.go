@@ -117,7 +117,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "Close is not a no-op the second time", like: "M20", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/backend.go",
-		old: "if again {\n\t\treturn nil\n\t}", new: "if again {\n\t\treturn backend.ErrClosed\n\t}",
+		old: "if !b.calls.Close(patience.C) {\n\t\treturn nil\n\t}", new: "if !b.calls.Close(patience.C) {\n\t\treturn backend.ErrClosed\n\t}",
 	},
 	{
 		name: "a leftover's session is renewed for ever", dir: "backend/etcd", run: etcdRecords, file: "backend/etcd/session.go",
@@ -137,7 +137,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "who asks alone waits for company", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "rs.air == nil && (q.term == nil || !crowded) {", new: "b.closed {",
+		old: "rs.air == nil && (q.term == nil || !crowded) {", new: "b.calls.Closed() {",
 	},
 	{
 		name: "who gathers does not see that the way is free", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
@@ -245,7 +245,7 @@ var etcdMutants = []mutant{
 		old: "\tl.cancel()\n\treturn l.done", new: "\treturn nil",
 	},
 	{
-		name: "stop does not wait for what is being told", dir: "backend/etcd", run: etcdStream, file: "backend/etcd/vigil.go",
+		name: "stop does not wait for what is being told", dir: "backend/etcd", run: etcdStream, file: "backend/internal/calls/vigil.go",
 		old: "v.errand.Stop()", new: "v.errand.Retire()",
 	},
 	{

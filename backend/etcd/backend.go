@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -9,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -29,12 +29,11 @@ type Backend struct {
 	bound   time.Duration // of each single request
 	born    time.Time     // what untilLook counts from: within a TTL before it was made
 	watches *watches
+	calls   calls.Open
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
 	mu        sync.Mutex
-	closed    bool
-	calls     map[*call]struct{}
 	vigils    map[*vigil]*session   // of each leader the session, of each observer nil
 	observers int                   // of vigils
 	look      *time.Timer           // the next look of those who observe; nil before the first
@@ -59,7 +58,6 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 	b := &Backend{
 		client:   client,
 		ttl:      DefaultTTL,
-		calls:    make(map[*call]struct{}),
 		vigils:   make(map[*vigil]*session),
 		standing: make(map[string]*candidacy),
 		sessions: make(map[*session]struct{}),
@@ -89,39 +87,17 @@ func (b *Backend) TTL() time.Duration { return b.ttl }
 // which takes at most a few seconds, bounded by the requests' own bound; a lease that could not be revoked
 // expires within its TTL. Close always returns nil, and may be called again. The client is left open.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	again := b.closed
-	b.closed = true
-	var waiting []*call
-	for c := range b.calls {
-		c.cancel(backend.ErrClosed)
-		waiting = append(waiting, c)
-	}
-	for v := range b.vigils {
-		v.halt(backend.ErrClosed)
-	}
-	for _, c := range b.standing {
-		b.unwatch(c)
-	}
-	b.mu.Unlock()
-	if again {
-		return nil
-	}
 	// A withdrawing Campaign takes two requests at most, and then ends the session if it was the last
 	// on it. Whoever consumes an Observe may take longer than that, and is not waited for.
 	patience := time.NewTimer(2*b.bound + grace)
 	defer patience.Stop()
-	for _, c := range waiting {
-		if !c.campaign {
-			continue
-		}
-		select {
-		case <-c.done:
-		case <-patience.C:
-			return nil
-		}
+	if !b.calls.Close(patience.C) {
+		return nil
 	}
 	b.mu.Lock()
+	for _, c := range b.standing {
+		b.unwatch(c)
+	}
 	open := make([]*session, 0, len(b.sessions))
 	for s := range b.sessions {
 		open = append(open, s)
@@ -131,31 +107,4 @@ func (b *Backend) Close() error {
 		b.settle(b.client.Ctx(), s)
 	}
 	return nil
-}
-
-// call is a blocking call under way, which Close ends.
-type call struct {
-	cancel   context.CancelCauseFunc
-	done     chan struct{}
-	campaign bool
-}
-
-// enter begins a call that Close ends with ErrClosed, which is then the context's cause. The caller must
-// call leave when it returns.
-func (b *Backend) enter(ctx context.Context, campaign bool) (_ context.Context, leave func(), _ error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, nil, backend.ErrClosed
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	c := &call{cancel: cancel, done: make(chan struct{}), campaign: campaign}
-	b.calls[c] = struct{}{}
-	return ctx, func() {
-		cancel(nil)
-		b.mu.Lock()
-		delete(b.calls, c)
-		b.mu.Unlock()
-		close(c.done)
-	}, nil
 }

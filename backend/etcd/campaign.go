@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -48,13 +49,13 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	if err := validateValue(value); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := b.enter(ctx, true)
+	ctx, leave, err := b.calls.Enter(ctx, true)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	c, err := b.reserve(key)
 	if err != nil {
@@ -65,7 +66,7 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		c.leads, c.grant, c.watch = true, c.session.grant, w.own
-		if b.closed {
+		if b.calls.Closed() {
 			b.unwatch(c)
 		}
 		return c, nil
@@ -73,7 +74,7 @@ func (b *Backend) stand(ctx context.Context, key string, value []byte) (*candida
 	w.unwatch(&w.own)
 	b.withdraw(context.WithoutCancel(ctx), c)
 	if ctx.Err() != nil {
-		return nil, ended(ctx)
+		return nil, calls.Ended(ctx)
 	}
 	return nil, err
 }
@@ -167,7 +168,7 @@ func (w *waiter) enlist(ctx context.Context, value []byte) (place, error) {
 	b, c := w.b, w.c
 	// A write that is broken off may or may not have happened; so the caller's leaving does not break it
 	// off at once.
-	patient, cancel := lingering(ctx, grace)
+	patient, cancel := calls.Linger(ctx, grace)
 	defer cancel()
 	b.mu.Lock()
 	c.written = true
@@ -305,7 +306,7 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 			}
 			silence.Reset(b.untilLook())
 		case <-ctx.Done():
-			return place{}, ended(ctx)
+			return place{}, calls.Ended(ctx)
 		}
 	}
 }
@@ -392,18 +393,5 @@ func (w *waiter) unwatch(at **watch) {
 	if *at != nil {
 		w.b.watches.close(*at)
 		*at = nil
-	}
-}
-
-// lingering returns a context that ends d after ctx, so that a request on its way can still be answered.
-func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(d, cancel)
-		context.AfterFunc(lasting, func() { timer.Stop() })
-	})
-	return lasting, func() {
-		stop()
-		cancel()
 	}
 }

@@ -67,14 +67,6 @@ func (b *Backend) classify(err error) error {
 	}
 }
 
-// ended is the error of a call whose context, made by enter, has ended: ErrClosed when Close ended it.
-func ended(ctx context.Context) error {
-	if errors.Is(context.Cause(ctx), backend.ErrClosed) {
-		return backend.ErrClosed
-	}
-	return ctx.Err()
-}
-
 // request runs one request to etcd under a bound of its own, so that an endpoint that does not answer
 // turns into an error and not into a hang: the client waits for a connection for as long as it may.
 func (b *Backend) request(ctx context.Context, do func(context.Context) error) error {

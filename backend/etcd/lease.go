@@ -140,12 +140,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 // record. What passes is told when the stream of watches has broken and could not be opened again at once.
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 	o := &lookout{l: l, tell: tell}
-	stop, err := l.b.keep(ctx, l.c, &o.vigil, o)
-	if err != nil {
-		o.end(err)
-		return func() {}
-	}
-	return stop
+	return l.b.keep(ctx, l.c, &o.vigil, o)
 }
 
 // lookout waits for the loss of one term.

@@ -30,12 +30,7 @@ func (b *Backend) TellLeaders(ctx context.Context, key string, tell func(backend
 		return func() {}
 	}
 	o := &observer{key: key, hand: tell}
-	stop, err := b.keep(ctx, nil, &o.vigil, o)
-	if err != nil {
-		tell(backend.Leader{}, b.wrap("observe", key, err))
-		return func() {}
-	}
-	return stop
+	return b.keep(ctx, nil, &o.vigil, o)
 }
 
 // observer is one observation.

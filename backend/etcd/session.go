@@ -255,7 +255,7 @@ func (b *Backend) bury(s *session) {
 	close(s.lost)
 	for v, of := range b.vigils {
 		if of == s {
-			v.call()
+			v.Call()
 		}
 	}
 	clear(s.leftovers)
@@ -328,7 +328,7 @@ func (b *Backend) tidy(ctx context.Context, key string) error {
 // the session is spent. What cannot be revoked within one bounded try is never renewed again, and expires.
 func (b *Backend) settle(ctx context.Context, s *session) {
 	b.mu.Lock()
-	idle := len(s.members) == 0 && (b.closed || s.spent) && !s.over
+	idle := len(s.members) == 0 && (b.calls.Closed() || s.spent) && !s.over
 	if idle && b.current == s {
 		b.current = nil
 	}
