@@ -12,6 +12,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -54,7 +55,7 @@ func TestGrantTellsWhatWasGranted(t *testing.T) {
 	t.Parallel()
 	server := servers.StartEtcd(t)
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(time.Second))
-	if g := win(t, b, "grant", "x").Grant(); g.TTL != 2*time.Second {
+	if g := trial.Win(t, b, "grant", "x").Grant(); g.TTL != 2*time.Second {
 		t.Errorf("granted %v, want the 2s that etcd has as its minimum", g.TTL)
 	}
 }
@@ -65,13 +66,13 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	b := open(t, connect(t, []string{"127.0.0.1:1"}), etcd.WithTTL(3*time.Second), etcd.WithName("node-7"))
 	began := time.Now()
-	_, err := b.Campaign(within(t), "unreachable", nil)
-	mustPass(t, "Campaign", err)
+	_, err := b.Campaign(trial.Within(t), "unreachable", nil)
+	trial.MustPass(t, "Campaign", err)
 	if err == nil || !strings.HasPrefix(err.Error(), `etcd (node-7): campaign "unreachable": etcd did not answer within 1s`) {
 		t.Errorf("Campaign: %v", err)
 	}
-	for _, err := range b.Observe(within(t), "unreachable") {
-		mustPass(t, "Observe", err)
+	for _, err := range b.Observe(trial.Within(t), "unreachable") {
+		trial.MustPass(t, "Observe", err)
 	}
 	if took := time.Since(began); took > 6*time.Second {
 		t.Errorf("it took %v", took)
@@ -83,12 +84,12 @@ func TestClosedClient(t *testing.T) {
 	server := servers.StartEtcd(t)
 	client := connect(t, []string{server.Endpoint()})
 	b := open(t, client, etcd.WithTTL(long))
-	l := win(t, b, "gone", "x")
+	l := trial.Win(t, b, "gone", "x")
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, campaigned := b.Campaign(within(t), "gone/2", nil)
-	_, renewed := l.Renew(within(t))
+	_, campaigned := b.Campaign(trial.Within(t), "gone/2", nil)
+	_, renewed := l.Renew(trial.Within(t))
 	for _, err := range []error{campaigned, renewed} {
 		if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "client was closed") {
 			t.Errorf("%v, want a permanent error that says that the client was closed", err)
@@ -114,14 +115,14 @@ func TestRights(t *testing.T) {
 	candidate, observer := as("candidate", "s3cret-candidate"), as("observer", "s3cret-observer")
 
 	// The documented rights are enough, for all that there is to do.
-	l := win(t, candidate, "rights/mine", "x")
-	if err := l.Proclaim(within(t), []byte("y")); err != nil {
+	l := trial.Win(t, candidate, "rights/mine", "x")
+	if err := l.Proclaim(trial.Within(t), []byte("y")); err != nil {
 		t.Error(err)
 	}
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
-	for leader, err := range observer.Observe(within(t), "rights/mine") {
+	for leader, err := range observer.Observe(trial.Within(t), "rights/mine") {
 		if err != nil || string(leader.Value) != "y" {
 			t.Errorf("an observer sees %q, error %v", leader.Value, err)
 		}
@@ -130,7 +131,7 @@ func TestRights(t *testing.T) {
 
 	denied := func(what string, err error) {
 		t.Helper()
-		mustBe(t, what, err, backend.ErrDenied)
+		trial.MustBe(t, what, err, backend.ErrDenied)
 		if retry.IsPermanent(err) {
 			t.Errorf("%s: %v is permanent, though rights can be granted", what, err)
 		}
@@ -138,30 +139,30 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s: the message holds a password: %v", what, err)
 		}
 	}
-	_, err := candidate.Campaign(within(t), "rights/theirs", nil)
+	_, err := candidate.Campaign(trial.Within(t), "rights/theirs", nil)
 	denied("Campaign for another's key", err)
-	_, err = observer.Campaign(within(t), "rights/mine", nil)
+	_, err = observer.Campaign(trial.Within(t), "rights/mine", nil)
 	denied("an observer's Campaign", err)
-	for _, err := range observer.Observe(within(t), "rights/theirs") {
+	for _, err := range observer.Observe(trial.Within(t), "rights/theirs") {
 		denied("Observe of another's key", err)
 	}
 
 	// Rights that are taken away while somebody leads.
 	server.Ctl("role", "revoke-permission", "candidate", "--prefix=true", "rights/mine/")
-	_, err = l.Renew(within(t))
+	_, err = l.Renew(trial.Within(t))
 	denied("Renew without rights", err)
-	denied("Resign without rights", l.Resign(within(t)))
+	denied("Resign without rights", l.Resign(trial.Within(t)))
 	server.Ctl("role", "grant-permission", "candidate", "readwrite", "--prefix=true", "rights/mine/")
-	if next := win(t, candidate, "rights/mine", "z"); next.Token() <= l.Token() {
+	if next := trial.Win(t, candidate, "rights/mine", "z"); next.Token() <= l.Token() {
 		t.Errorf("token %d after %d", next.Token(), l.Token())
 	}
 
 	// No login, where one is required.
 	anonymous := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
-	if _, err := anonymous.Campaign(within(t), "rights/mine", nil); !retry.IsPermanent(err) {
+	if _, err := anonymous.Campaign(trial.Within(t), "rights/mine", nil); !retry.IsPermanent(err) {
 		t.Errorf("Campaign without a login: %v, want a permanent error", err)
 	}
-	for _, err := range anonymous.Observe(within(t), "rights/mine") {
+	for _, err := range anonymous.Observe(trial.Within(t), "rights/mine") {
 		if !retry.IsPermanent(err) {
 			t.Errorf("Observe without a login: %v, want a permanent error", err)
 		}
@@ -169,7 +170,7 @@ func TestRights(t *testing.T) {
 
 	// A password that is changed under a client: its token is refused in time, and it cannot get another.
 	server.Ctl("user", "delete", "observer")
-	for _, err := range observer.Observe(within(t), "rights/mine") {
+	for _, err := range observer.Observe(trial.Within(t), "rights/mine") {
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the message holds a password: %v", err)
 		}
@@ -186,22 +187,22 @@ func TestFullStore(t *testing.T) {
 	server := servers.StartEtcd(t, servers.EtcdArgs("--quota-backend-bytes=4194304"))
 	client := connect(t, []string{server.Endpoint()})
 	b := open(t, client, etcd.WithTTL(long))
-	l := win(t, b, "full/held", "x")
+	l := trial.Win(t, b, "full/held", "x")
 	for {
-		_, err := client.Put(within(t), "filler", strings.Repeat("x", 1<<20))
+		_, err := client.Put(trial.Within(t), "filler", strings.Repeat("x", 1<<20))
 		if err != nil {
 			break
 		}
 	}
-	_, err := b.Campaign(within(t), "full/new", []byte("x"))
-	mustPass(t, "Campaign", err)
+	_, err := b.Campaign(trial.Within(t), "full/new", []byte("x"))
+	trial.MustPass(t, "Campaign", err)
 	if err == nil || !strings.Contains(err.Error(), "NOSPACE") {
 		t.Errorf("Campaign: %v, want it to name the alarm", err)
 	}
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Errorf("Renew in a full store: %v", err)
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Errorf("Resign in a full store: %v", err)
 	}
 }
@@ -211,11 +212,11 @@ func TestValueSize(t *testing.T) {
 	server := servers.StartEtcd(t)
 	var calls counter
 	b := open(t, connect(t, []string{server.Endpoint()}, calls.count), etcd.WithTTL(long))
-	l := win(t, b, "size", strings.Repeat("x", etcd.MaxValueLen))
+	l := trial.Win(t, b, "size", strings.Repeat("x", etcd.MaxValueLen))
 	before := calls.all.Load()
 	big := make([]byte, etcd.MaxValueLen+1)
-	_, err := b.Campaign(within(t), "size/2", big)
-	for _, err := range []error{err, l.Proclaim(within(t), big)} {
+	_, err := b.Campaign(trial.Within(t), "size/2", big)
+	for _, err := range []error{err, l.Proclaim(trial.Within(t), big)} {
 		if !retry.IsPermanent(err) || !strings.Contains(err.Error(), "1048577") || !strings.Contains(err.Error(), "1048576") {
 			t.Errorf("%v, want a permanent error with both numbers", err)
 		}

@@ -90,7 +90,7 @@ func crowd(t testing.TB, server *servers.Etcd, n int, opts ...etcd.Option) (*etc
 	for i := range leases {
 		wins.Go(func() {
 			var err error
-			if leases[i], err = b.Campaign(within(t), crowdKey(i), []byte("x")); err != nil {
+			if leases[i], err = b.Campaign(trial.Within(t), crowdKey(i), []byte("x")); err != nil {
 				t.Error(err)
 			}
 		})
@@ -111,7 +111,7 @@ func others(t testing.TB, operator *clientv3.Client, n int) {
 		for k := range min(atOnce, n-i) {
 			puts = append(puts, clientv3.OpPut(other(i+k), ""))
 		}
-		if _, err := operator.Txn(within(t)).Then(puts...).Commit(); err != nil {
+		if _, err := operator.Txn(trial.Within(t)).Then(puts...).Commit(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,7 +130,7 @@ func TestRenewalsReadTheirRecordsTogether(t *testing.T) {
 	operator := connect(t, []string{server.Endpoint()})
 	others(t, operator, 5*n) // so that no survey is made
 	_, leases, r := crowd(t, server, n, etcd.WithTTL(forOthers))
-	if errs := trial.RenewAll(within(t), leases); errors.Join(errs...) != nil {
+	if errs := trial.RenewAll(trial.Within(t), leases); errors.Join(errs...) != nil {
 		t.Fatal(errs) // the survey that finds out
 	}
 	lost := make(map[int]bool)
@@ -142,16 +142,16 @@ func TestRenewalsReadTheirRecordsTogether(t *testing.T) {
 		asked, release := r.hold(t, false)
 		renewed := make(chan int, n)
 		renew := func(i int) {
-			switch _, err := leases[i].Renew(within(t)); {
+			switch _, err := leases[i].Renew(trial.Within(t)); {
 			case lost[i]:
-				mustBe(t, fmt.Sprintf("term %d, whose record is gone", i), err, backend.ErrLost)
+				trial.MustBe(t, fmt.Sprintf("term %d, whose record is gone", i), err, backend.ErrLost)
 			case err != nil:
 				t.Errorf("term %d: %v", i, err)
 			}
 			renewed <- i
 		}
 		go renew(0)
-		receive(t, "the first read", asked)
+		trial.Receive(t, "the first read", asked)
 		for i := range leases[1:] {
 			go renew(i + 1)
 		}
@@ -159,7 +159,7 @@ func TestRenewalsReadTheirRecordsTogether(t *testing.T) {
 			if answered == 2*full { // two full transactions
 				release()
 			}
-			if i := receive(t, "a renewal", renewed); i == 0 && answered < 2*full {
+			if i := trial.Receive(t, "a renewal", renewed); i == 0 && answered < 2*full {
 				t.Fatal("the read that is held was answered")
 			}
 		}
@@ -181,7 +181,7 @@ func TestRenewalsReadTheirRecordsTogether(t *testing.T) {
 		path := records(t, operator, crowdKey(i)+"/", 1)[0]
 		remove(t, operator, path)
 		if i%2 == 0 { // and somebody else's is there
-			if _, err := operator.Put(within(t), path, "x"); err != nil {
+			if _, err := operator.Put(trial.Within(t), path, "x"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -192,7 +192,7 @@ func TestRenewalsReadTheirRecordsTogether(t *testing.T) {
 // raftIndex tells how far etcd's log reaches.
 func raftIndex(t testing.TB, operator *clientv3.Client, server *servers.Etcd) uint64 {
 	t.Helper()
-	status, err := operator.Status(within(t), server.Endpoint())
+	status, err := operator.Status(trial.Within(t), server.Endpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestLoneRenewalWaitsForNobody(t *testing.T) {
 	_, leases, r := crowd(t, servers.StartEtcd(t), 1, etcd.WithTTL(forOthers))
 	const n = 10
 	for range n {
-		if _, err := leases[0].Renew(within(t)); err != nil {
+		if _, err := leases[0].Renew(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -223,12 +223,12 @@ func TestQuestionIsAskedAfterItWasPut(t *testing.T) {
 	answered, release := r.hold(t, true)
 	waits := make(chan error, 1)
 	go func() { waits <- leases[0].Wait(t.Context()) }()
-	receive(t, "the answer to Wait's question", answered)
+	trial.Receive(t, "the answer to Wait's question", answered)
 	remove(t, operator, records(t, operator, crowdKey(0)+"/", 1)[0])
-	_, err := leases[0].Renew(within(t))
-	mustBe(t, "Renew", err, backend.ErrLost)
+	_, err := leases[0].Renew(trial.Within(t))
+	trial.MustBe(t, "Renew", err, backend.ErrLost)
 	release()
-	mustBe(t, "Wait", receive(t, "its end", waits), backend.ErrLost)
+	trial.MustBe(t, "Wait", trial.Receive(t, "its end", waits), backend.ErrLost)
 }
 
 // A read that hangs costs those who share it one attempt, and those who come later none.
@@ -257,7 +257,7 @@ func TestReadThatHangs(t *testing.T) {
 			t.Errorf("term %d: two attempts failed because of one read that hung", i)
 		})
 	}
-	receive(t, "the first read", hung)
+	trial.Receive(t, "the first read", hung)
 	all.Wait()
 }
 
@@ -267,19 +267,19 @@ func TestCancelledReadCostsTheOthersNothing(t *testing.T) {
 	_, leases, r := crowd(t, servers.StartEtcd(t), 3, etcd.WithTTL(forOthers))
 	asked, release := r.hold(t, false)
 	first := make(chan error, 1)
-	go func() { first <- errors.Join(trial.RenewAll(within(t), leases[:1])...) }()
-	receive(t, "the first read", asked) // the others gather behind it
+	go func() { first <- errors.Join(trial.RenewAll(trial.Within(t), leases[:1])...) }()
+	trial.Receive(t, "the first read", asked) // the others gather behind it
 	ctx, cancel := context.WithCancel(t.Context())
 	second, third := make(chan error, 1), make(chan error, 1)
 	go func() { second <- errors.Join(trial.RenewAll(ctx, leases[1:2])...) }()
 	<-time.After(50 * time.Millisecond) // so that it usually is the first to gather
-	go func() { third <- errors.Join(trial.RenewAll(within(t), leases[2:])...) }()
+	go func() { third <- errors.Join(trial.RenewAll(trial.Within(t), leases[2:])...) }()
 	<-time.After(50 * time.Millisecond)
 	cancel()
-	mustBe(t, "the cancelled renewal", receive(t, "its end", second), context.Canceled)
+	trial.MustBe(t, "the cancelled renewal", trial.Receive(t, "its end", second), context.Canceled)
 	release()
 	for _, renewed := range []<-chan error{first, third} {
-		if err := receive(t, "another renewal", renewed); err != nil {
+		if err := trial.Receive(t, "another renewal", renewed); err != nil {
 			t.Error(err)
 		}
 	}
@@ -294,7 +294,7 @@ func TestServerTakesFewReads(t *testing.T) {
 	for range 20 { // each refusal halves the number
 		r.n.Store(0)
 		r.ops.Store(0)
-		if err := errors.Join(trial.RenewAll(within(t), leases)...); err != nil {
+		if err := errors.Join(trial.RenewAll(trial.Within(t), leases)...); err != nil {
 			t.Fatal(err)
 		}
 		if n, ops := r.n.Load(), r.ops.Load(); n < 60 && ops > 1 && ops <= 8 {
@@ -312,30 +312,30 @@ func TestOneRecordIsForbidden(t *testing.T) {
 	b := open(t, client, etcd.WithTTL(forOthers))
 	var leases []backend.Lease
 	for i := range 5 {
-		leases = append(leases, win(t, b, crowdKey(i), "x"))
+		leases = append(leases, trial.Win(t, b, crowdKey(i), "x"))
 	}
 	for i := range 4 {
 		grant(t, operator, crowdKey(i), clientv3.PermReadWrite)
 	}
 	grant(t, operator, crowdKey(4), clientv3.PermWrite) // which it takes to keep the lease alive
-	if _, err := operator.RoleRevokePermission(within(t), "candidate", "crowd/", "crowd0"); err != nil {
+	if _, err := operator.RoleRevokePermission(trial.Within(t), "candidate", "crowd/", "crowd0"); err != nil {
 		t.Fatal(err)
 	}
 	for pause := 100 * time.Millisecond; r.most.Load() < 4; pause *= 2 { // until they did read together
 		asked, release := r.hold(t, false)
 		allowed := make(chan []error, 1)
-		go func() { allowed <- trial.RenewAll(within(t), leases[:1]) }()
-		receive(t, "a read", asked) // the others gather behind it
+		go func() { allowed <- trial.RenewAll(trial.Within(t), leases[:1]) }()
+		trial.Receive(t, "a read", asked) // the others gather behind it
 		together := make(chan []error, 1)
-		go func() { together <- trial.RenewAll(within(t), leases[1:]) }()
+		go func() { together <- trial.RenewAll(trial.Within(t), leases[1:]) }()
 		<-time.After(pause)
 		release()
-		errs := append(receive(t, "the first renewal", allowed), receive(t, "the others", together)...)
-		mustBe(t, "the term whose record may not be read", errs[4], backend.ErrDenied)
+		errs := append(trial.Receive(t, "the first renewal", allowed), trial.Receive(t, "the others", together)...)
+		trial.MustBe(t, "the term whose record may not be read", errs[4], backend.ErrDenied)
 		if err := errors.Join(errs[:4]...); err != nil {
 			t.Errorf("the others: %v", err)
 		}
-		if pause > patience {
+		if pause > trial.Patience {
 			t.Fatal("no reads were made together")
 		}
 	}
@@ -345,14 +345,14 @@ func TestOneRecordIsForbidden(t *testing.T) {
 func TestRenewalsFindARhythm(t *testing.T) {
 	t.Parallel()
 	b := open(t, connect(t, []string{servers.StartEtcd(t).Endpoint()}), etcd.WithTTL(6*time.Second))
-	first, second := win(t, b, "rhythm/1", "x"), win(t, b, "rhythm/2", "x")
+	first, second := trial.Win(t, b, "rhythm/1", "x"), trial.Win(t, b, "rhythm/2", "x")
 	for range 5 { // more than once only where the machine is slow
-		g, err := first.Renew(within(t))
+		g, err := first.Renew(trial.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(g.TTL*35/200 - backend.Now().Since(g.Sent)) // half of the time between two renewals of an election
-		other, err := second.Renew(within(t))
+		other, err := second.Renew(trial.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,7 +377,7 @@ func TestLooksAreMadeTogether(t *testing.T) {
 	defer observers.Wait()
 	defer stop()
 	for i := range n {
-		candidate(t, t.Context(), b, crowdKey(i), "y")
+		trial.Candidate(t, t.Context(), b, crowdKey(i), "y")
 		observers.Go(func() {
 			for ctx.Err() == nil {
 				for range b.Observe(ctx, crowdKey(i)) { // until ctx ends, or a slow machine makes an error
@@ -410,17 +410,17 @@ func TestLooksOfBackendsAreSpread(t *testing.T) {
 	}
 	for i, b := range backends {
 		leaders, _ := observe(t, b, "spread")
-		receive(t, "the leader", leaders.all)
+		trial.Receive(t, "the leader", leaders.all)
 		look := func(_ context.Context, send func() error) error {
 			looked <- time.Now()
 			return send()
 		}
 		counts[i].next.Store(&look)
 	}
-	first := receive(t, "a look", looked)
+	first := trial.Receive(t, "a look", looked)
 	last := first
 	for range n - 1 {
-		last = receive(t, "a look", looked)
+		last = trial.Receive(t, "a look", looked)
 	}
 	if spread := last.Sub(first); spread < ttl/6 {
 		t.Errorf("%d Backends looked within %v of a TTL of %v", n, spread, ttl)
@@ -441,7 +441,7 @@ func TestReadersComeAndGo(t *testing.T) {
 				}
 				cancel()
 			}
-			if _, err := l.Renew(within(t)); err != nil {
+			if _, err := l.Renew(trial.Within(t)); err != nil {
 				t.Errorf("term %d, at last: %v", i, err)
 			}
 		})

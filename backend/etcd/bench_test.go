@@ -2,13 +2,13 @@ package etcd_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // BenchmarkHandover measures the time from the call of Resign to the return of the next candidate's
@@ -31,23 +31,16 @@ func BenchmarkHandover(b *testing.B) {
 				ourTimes = append(ourTimes, ours.handover(bc.waited))
 				rawTimes = append(rawTimes, raw.handover(bc.waited))
 			}
-			median, rawMedian := quantile(ourTimes, 0.5), quantile(rawTimes, 0.5)
+			median, rawMedian := trial.Quantile(ourTimes, 0.5), trial.Quantile(rawTimes, 0.5)
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(micro(median), "µs/median")
-			b.ReportMetric(micro(rawMedian), "raw-µs/median")
-			b.ReportMetric(micro(quantile(ourTimes, 0.99)), "µs/p99")
-			b.ReportMetric(micro(quantile(rawTimes, 0.99)), "raw-µs/p99")
+			b.ReportMetric(trial.Micro(median), "µs/median")
+			b.ReportMetric(trial.Micro(rawMedian), "raw-µs/median")
+			b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.99)), "µs/p99")
+			b.ReportMetric(trial.Micro(trial.Quantile(rawTimes, 0.99)), "raw-µs/p99")
 			b.ReportMetric(float64(median)/float64(rawMedian), "ratio")
 		})
 	}
 }
-
-func quantile(times []time.Duration, q float64) time.Duration {
-	slices.Sort(times)
-	return times[int(q*float64(len(times)-1))]
-}
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // pair is two candidates that hand one key to and fro. stand campaigns and returns how to resign; watches
 // is how many watches a waiting candidate holds.
@@ -86,7 +79,7 @@ func (p *pair) handover(waited time.Duration) time.Duration {
 	if err := p.resign(ctx); err != nil {
 		p.b.Fatal(err)
 	}
-	w := receive(p.b, "the next win", won)
+	w := trial.Receive(p.b, "the next win", won)
 	if w.err != nil {
 		p.b.Fatal(w.err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/hustings-go/hustings/backend/backendtest"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 func TestConformance(t *testing.T) {
@@ -36,7 +37,7 @@ func TestConformance(t *testing.T) {
 			return b
 		},
 		Depose: func(t testing.TB, key string) {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), trial.Patience)
 			defer cancel()
 			resp, err := operator.Get(ctx, key+"/", clientv3.WithFirstCreate()...)
 			if err != nil || len(resp.Kvs) == 0 {

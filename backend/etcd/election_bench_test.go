@@ -9,6 +9,7 @@ import (
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/election"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // BenchmarkElectionHandover measures what a service feels: from Resign asked of the leading Election to the
@@ -53,12 +54,12 @@ func BenchmarkElectionHandover(b *testing.B) {
 		leader.Resign()
 		ourTimes = append(ourTimes, (<-begun).Sub(asked))
 	}
-	median, rawMedian := quantile(ourTimes, 0.5), quantile(rawTimes, 0.5)
+	median, rawMedian := trial.Quantile(ourTimes, 0.5), trial.Quantile(rawTimes, 0.5)
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(micro(median), "µs/median")
-	b.ReportMetric(micro(rawMedian), "raw-µs/median")
-	b.ReportMetric(micro(quantile(ourTimes, 0.99)), "µs/p99")
-	b.ReportMetric(micro(quantile(rawTimes, 0.99)), "raw-µs/p99")
+	b.ReportMetric(trial.Micro(median), "µs/median")
+	b.ReportMetric(trial.Micro(rawMedian), "raw-µs/median")
+	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.99)), "µs/p99")
+	b.ReportMetric(trial.Micro(trial.Quantile(rawTimes, 0.99)), "raw-µs/p99")
 	b.ReportMetric(float64(median)/float64(rawMedian), "ratio")
 	cancel()
 	for range candidates {

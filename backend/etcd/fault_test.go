@@ -12,6 +12,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // behind makes a client that reaches the server through a proxy of its own.
@@ -29,28 +30,28 @@ func TestRecordOfALostAnswerIsCleaned(t *testing.T) {
 	operator := connect(t, []string{server.Endpoint()})
 	proxy, client := behind(t, server)
 	b := open(t, client, etcd.WithTTL(long))
-	held := win(t, b, "lost/held", "x") // keeps the session in use
+	held := trial.Win(t, b, "lost/held", "x") // keeps the session in use
 	proxy.CutDown()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	result := campaign(t, ctx, b, "lost/answer", "x")
+	result := trial.Campaign(t, ctx, b, "lost/answer", "x")
 	left := records(t, operator, "lost/answer/", 1)[0]
 	proxy.Cut()
 	cancel()
-	mustBe(t, "Campaign", receive(t, "its end", result).err, context.Canceled)
+	trial.MustBe(t, "Campaign", trial.Receive(t, "its end", result).Err, context.Canceled)
 	proxy.Refuse() // what the withdrawal sent never arrives
 	if got := records(t, operator, "lost/answer/", 1)[0]; got != left {
 		t.Fatalf("the record %s became %s", left, got)
 	}
 	proxy.Heal()
-	l := receive(t, "the next win", candidate(t, t.Context(), b, "lost/answer", "y")).lease
+	l := trial.Receive(t, "the next win", trial.Candidate(t, t.Context(), b, "lost/answer", "y")).Lease
 	if got := records(t, operator, "lost/answer/", 1)[0]; got == left {
 		t.Errorf("the new candidacy took over the record %s of the old one", got)
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Error(err)
 	}
-	if _, err := held.Renew(within(t)); err != nil { // connected again by now
+	if _, err := held.Renew(trial.Within(t)); err != nil { // connected again by now
 		t.Errorf("another term of the session: %v", err)
 	}
 }
@@ -65,34 +66,34 @@ func TestRecordThatArrivesLateDoesNotStay(t *testing.T) {
 	writes := &counter{writes: make(chan struct{}, 1024)}
 	proxy, client := behind(t, server, writes.count)
 	b := open(t, client, etcd.WithTTL(6*time.Second))
-	held := win(t, b, "late/held", "x")
-	receive(t, "the write of the other term", writes.writes)
+	held := trial.Win(t, b, "late/held", "x")
+	trial.Receive(t, "the write of the other term", writes.writes)
 	proxy.CutUp()
 	ctx, cancel := context.WithCancel(t.Context())
-	result := campaign(t, ctx, b, "late/record", "x")
-	receive(t, "the write", writes.writes)
+	result := trial.Campaign(t, ctx, b, "late/record", "x")
+	trial.Receive(t, "the write", writes.writes)
 	cancel()
-	mustBe(t, "Campaign", receive(t, "its end", result).err, context.Canceled)
+	trial.MustBe(t, "Campaign", trial.Receive(t, "its end", result).Err, context.Canceled)
 	// Such a write is made here, as the network's would not always be carried out.
 	heldPath := records(t, operator, "late/held/", 1)[0]
-	resp, err := operator.Get(within(t), heldPath)
+	resp, err := operator.Get(trial.Within(t), heldPath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy.Refuse()
 	proxy.Heal()
-	insist(t, "Renew of another term", func() error { _, err := held.Renew(within(t)); return err })
+	trial.Insist(t, "Renew of another term", func() error { _, err := held.Renew(trial.Within(t)); return err })
 	path := "late/record/" + heldPath[len("late/held/"):]
-	if _, err := operator.Put(within(t), path, "x", clientv3.WithLease(clientv3.LeaseID(resp.Kvs[0].Lease))); err != nil {
+	if _, err := operator.Put(trial.Within(t), path, "x", clientv3.WithLease(clientv3.LeaseID(resp.Kvs[0].Lease))); err != nil {
 		t.Fatal(err)
 	}
-	next := campaign(t, t.Context(), open(t, operator), "late/record", "y")
-	for began := time.Now(); time.Since(began) < patience; {
-		insist(t, "Renew of another term", func() error { _, err := held.Renew(within(t)); return err })
+	next := trial.Campaign(t, t.Context(), open(t, operator), "late/record", "y")
+	for began := time.Now(); time.Since(began) < trial.Patience; {
+		trial.Insist(t, "Renew of another term", func() error { _, err := held.Renew(trial.Within(t)); return err })
 		select {
 		case o := <-next:
-			if o.err != nil {
-				t.Fatal(o.err)
+			if o.Err != nil {
+				t.Fatal(o.Err)
 			}
 			return
 		case <-time.After(time.Second):
@@ -119,12 +120,12 @@ func TestLeaderIsCutOff(t *testing.T) {
 			key := "cut/" + segment(t)
 			proxy, client := behind(t, server)
 			b := open(t, client, etcd.WithTTL(9*time.Second))
-			l := win(t, b, key, "x")
+			l := trial.Win(t, b, key, "x")
 			first := l.Grant()
 			tc.cut(proxy)
 			began := time.Now()
-			_, err := l.Renew(within(t))
-			mustPass(t, "Renew", err)
+			_, err := l.Renew(trial.Within(t))
+			trial.MustPass(t, "Renew", err)
 			if errors.Is(err, backend.ErrLost) {
 				t.Errorf("Renew says lost, and nobody said so: %v", err)
 			}
@@ -133,18 +134,18 @@ func TestLeaderIsCutOff(t *testing.T) {
 			}
 			proxy.Heal()
 			var g backend.Grant
-			insist(t, "Renew after the cut healed", func() (err error) {
-				g, err = l.Renew(within(t))
+			trial.Insist(t, "Renew after the cut healed", func() (err error) {
+				g, err = l.Renew(trial.Within(t))
 				return err
 			})
 			if g.Sent.Since(first.Sent) <= 0 {
 				t.Error("Renew did not move the grant")
 			}
 			tc.cut(proxy)
-			err = l.Resign(within(t))
-			mustPass(t, "Resign", err)
+			err = l.Resign(trial.Within(t))
+			trial.MustPass(t, "Resign", err)
 			proxy.Heal()
-			insist(t, "Resign again", func() error { return l.Resign(within(t)) })
+			trial.Insist(t, "Resign again", func() error { return l.Resign(trial.Within(t)) })
 			records(t, operator, key+"/", 0)
 		})
 	}
@@ -157,19 +158,19 @@ func TestFailedResignIsRepeated(t *testing.T) {
 	operator := connect(t, []string{server.Endpoint()})
 	proxy, client := behind(t, server)
 	b := open(t, client, etcd.WithTTL(long))
-	l := win(t, b, "resign", "x")
+	l := trial.Win(t, b, "resign", "x")
 	proxy.Refuse()
-	mustPass(t, "Resign", l.Resign(within(t)))
+	trial.MustPass(t, "Resign", l.Resign(trial.Within(t)))
 	records(t, operator, "resign/", 1)
 	proxy.Heal()
-	next := receive(t, "the next win", candidate(t, t.Context(), b, "resign", "y")).lease
+	next := trial.Receive(t, "the next win", trial.Candidate(t, t.Context(), b, "resign", "y")).Lease
 	if next.Token() <= l.Token() {
 		t.Errorf("token %d after %d: the old record was taken over", next.Token(), l.Token())
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Errorf("the old term's Resign: %v", err)
 	}
-	if _, err := next.Renew(within(t)); err != nil {
+	if _, err := next.Renew(trial.Within(t)); err != nil {
 		t.Errorf("the new term after the old one's Resign: %v", err)
 	}
 }
@@ -178,30 +179,30 @@ func TestFailedResignIsRepeated(t *testing.T) {
 func TestWaitingCandidateIsCutOff(t *testing.T) {
 	t.Parallel()
 	server := servers.StartEtcd(t)
-	leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "cutoff", "leader")
+	leader := trial.Win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "cutoff", "leader")
 	for _, cut := range []func(*servers.Proxy){(*servers.Proxy).Cut, (*servers.Proxy).Refuse} {
 		counter := countWatches()
 		proxy, client := behind(t, server, counter.count)
 		b := open(t, client, etcd.WithTTL(3*time.Second))
-		waiting := campaign(t, t.Context(), b, "cutoff", "waiter")
+		waiting := trial.Campaign(t, t.Context(), b, "cutoff", "waiter")
 		counter.watched(t, 1)
 		began := time.Now()
 		cut(proxy)
-		o := receive(t, "the end of the candidacy", waiting)
-		mustPass(t, "Campaign", o.err)
+		o := trial.Receive(t, "the end of the candidacy", waiting)
+		trial.MustPass(t, "Campaign", o.Err)
 		if took := time.Since(began); took > 8*time.Second {
 			t.Errorf("it took %v to notice", took)
 		}
 		proxy.Heal()
-		again := candidate(t, t.Context(), b, "cutoff", "waiter")
-		if err := leader.Resign(within(t)); err != nil {
+		again := trial.Candidate(t, t.Context(), b, "cutoff", "waiter")
+		if err := leader.Resign(trial.Within(t)); err != nil {
 			t.Fatal(err)
 		}
-		o = receive(t, "the next win", again)
-		if o.err != nil {
-			t.Fatal(o.err)
+		o = trial.Receive(t, "the next win", again)
+		if o.Err != nil {
+			t.Fatal(o.Err)
 		}
-		leader = o.lease
+		leader = o.Lease
 	}
 }
 
@@ -213,30 +214,30 @@ func TestServerRestarts(t *testing.T) {
 	counter := countWatches()
 	a := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
 	b := open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(long))
-	l := win(t, a, "restart", "a")
+	l := trial.Win(t, a, "restart", "a")
 	waits := make(chan error, 1)
 	go func() {
 		err := l.Wait(t.Context())
 		for n := 0; !errors.Is(err, backend.ErrLost) && n < 3; n++ { // the store could not be listened to for a while
-			mustPass(t, "Wait", err)
+			trial.MustPass(t, "Wait", err)
 			err = l.Wait(t.Context())
 		}
 		waits <- err
 	}()
-	waiting := candidate(t, t.Context(), b, "restart", "b")
+	waiting := trial.Candidate(t, t.Context(), b, "restart", "b")
 	counter.watched(t, 1)
 	server.Kill()
-	_, err := l.Renew(within(t))
-	mustPass(t, "Renew with no server", err)
+	_, err := l.Renew(trial.Within(t))
+	trial.MustPass(t, "Renew with no server", err)
 	server.Start()
 	server.WaitReady()
-	insist(t, "Renew after the restart", func() error { _, err := l.Renew(within(t)); return err })
-	if err := l.Resign(within(t)); err != nil {
+	trial.Insist(t, "Renew after the restart", func() error { _, err := l.Renew(trial.Within(t)); return err })
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	mustBe(t, "Wait", receive(t, "Wait", waits), backend.ErrLost)
-	if o := receive(t, "the waiting candidate", waiting); o.err != nil {
-		t.Fatal(o.err)
+	trial.MustBe(t, "Wait", trial.Receive(t, "Wait", waits), backend.ErrLost)
+	if o := trial.Receive(t, "the waiting candidate", waiting); o.Err != nil {
+		t.Fatal(o.Err)
 	}
 }
 
@@ -248,12 +249,12 @@ func TestCompactionUnderWatches(t *testing.T) {
 	counter := countWatches()
 	proxy, client := behind(t, server, counter.count)
 	leading := open(t, operator, etcd.WithTTL(long))
-	l := win(t, leading, "compact", "a")
+	l := trial.Win(t, leading, "compact", "a")
 	b := open(t, client, etcd.WithTTL(long))
-	mine := win(t, b, "compact/mine", "b")
+	mine := trial.Win(t, b, "compact/mine", "b")
 	waits := make(chan error, 1)
 	go func() { waits <- mine.Wait(t.Context()) }()
-	waiting := campaign(t, t.Context(), b, "compact", "b")
+	waiting := trial.Campaign(t, t.Context(), b, "compact", "b")
 	ctx, stop := context.WithCancel(t.Context())
 	leaders := make(chan string, 16)
 	observed := make(chan error, 1)
@@ -268,30 +269,30 @@ func TestCompactionUnderWatches(t *testing.T) {
 		}
 	}()
 	counter.watched(t, 3)
-	if got := receive(t, "the first leader", leaders); got != "a" {
+	if got := trial.Receive(t, "the first leader", leaders); got != "a" {
 		t.Errorf("observed %q", got)
 	}
 	proxy.Refuse()
-	if err := l.Proclaim(within(t), []byte("a2")); err != nil {
+	if err := l.Proclaim(trial.Within(t), []byte("a2")); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	remove(t, operator, records(t, operator, "compact/mine/", 1)[0])
-	head, err := operator.Put(within(t), "unrelated", "")
+	head, err := operator.Put(trial.Within(t), "unrelated", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := operator.Compact(within(t), head.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+	if _, err := operator.Compact(trial.Within(t), head.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
 	proxy.Heal()
-	if o := receive(t, "the waiting candidate", waiting); o.err != nil {
-		t.Fatal(o.err)
+	if o := trial.Receive(t, "the waiting candidate", waiting); o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	mustBe(t, "Wait", receive(t, "Wait", waits), backend.ErrLost)
-	for receive(t, "the new leader", leaders) != "b" {
+	trial.MustBe(t, "Wait", trial.Receive(t, "Wait", waits), backend.ErrLost)
+	for trial.Receive(t, "the new leader", leaders) != "b" {
 	}
 	stop()
 	if err := <-observed; err != nil {
@@ -307,12 +308,12 @@ func TestClusterChangesItsLeader(t *testing.T) {
 	counter := countWatches()
 	a := open(t, connect(t, cluster.Endpoints()), etcd.WithTTL(long))
 	b := open(t, connect(t, cluster.Endpoints(), counter.count), etcd.WithTTL(long))
-	l := win(t, a, "cluster", "a")
-	waiting := candidate(t, t.Context(), b, "cluster", "b")
+	l := trial.Win(t, a, "cluster", "a")
+	waiting := trial.Candidate(t, t.Context(), b, "cluster", "b")
 	counter.watched(t, 1)
 	renew := func(when string) {
 		t.Helper()
-		insist(t, "Renew "+when, func() error { _, err := l.Renew(within(t)); return err })
+		trial.Insist(t, "Renew "+when, func() error { _, err := l.Renew(trial.Within(t)); return err })
 	}
 	leader := cluster.Leader()
 	leader.Kill()
@@ -328,13 +329,13 @@ func TestClusterChangesItsLeader(t *testing.T) {
 	renew("with a paused former leader")
 	paused.Resume()
 	cluster.WaitReady()
-	insist(t, "Resign", func() error { return l.Resign(within(t)) })
-	o := receive(t, "the next win", waiting)
-	if o.err != nil {
-		t.Fatal(o.err)
+	trial.Insist(t, "Resign", func() error { return l.Resign(trial.Within(t)) })
+	o := trial.Receive(t, "the next win", waiting)
+	if o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	if o.lease.Token() <= l.Token() {
-		t.Errorf("token %d after %d", o.lease.Token(), l.Token())
+	if o.Lease.Token() <= l.Token() {
+		t.Errorf("token %d after %d", o.Lease.Token(), l.Token())
 	}
 }
 
@@ -345,10 +346,10 @@ func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
 	cluster := servers.StartEtcdCluster(t, 3)
 	counter := countWatches()
 	alone := cluster.Member(0)
-	win(t, open(t, connect(t, cluster.Endpoints()), etcd.WithTTL(long)), "quorum", "a")
+	trial.Win(t, open(t, connect(t, cluster.Endpoints()), etcd.WithTTL(long)), "quorum", "a")
 	b := open(t, connect(t, []string{alone.Endpoint()}, counter.count), etcd.WithTTL(long))
-	losses, _ := await(t, win(t, b, "quorum/mine", "b"))
-	waiting := campaign(t, t.Context(), b, "quorum", "b")
+	losses, _ := await(t, trial.Win(t, b, "quorum/mine", "b"))
+	waiting := trial.Campaign(t, t.Context(), b, "quorum", "b")
 	observed := make(chan error, 1)
 	go func() {
 		for _, err := range b.Observe(t.Context(), "quorum") {
@@ -360,12 +361,12 @@ func TestMemberWithoutALeaderIsNoticed(t *testing.T) {
 	counter.watched(t, 3)
 	cluster.Member(1).Kill()
 	cluster.Member(2).Kill()
-	err := receive(t, "the trouble of a leader", losses.all)
-	if mustPass(t, "told", err); errors.Is(err, backend.ErrLost) {
+	err := trial.Receive(t, "the trouble of a leader", losses.all)
+	if trial.MustPass(t, "told", err); errors.Is(err, backend.ErrLost) {
 		t.Errorf("told %v, and nobody said so", err)
 	}
-	mustPass(t, "Campaign", receive(t, "its end", waiting).err)
-	mustPass(t, "Observe", receive(t, "its end", observed))
+	trial.MustPass(t, "Campaign", trial.Receive(t, "its end", waiting).Err)
+	trial.MustPass(t, "Observe", trial.Receive(t, "its end", observed))
 }
 
 // segment returns a key segment that no other test uses.
@@ -378,9 +379,9 @@ func TestSilentWatches(t *testing.T) {
 	t.Parallel()
 	server := servers.StartEtcd(t)
 	counter := countWatches()
-	leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "silent", "a")
+	leader := trial.Win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "silent", "a")
 	b := open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(3*time.Second))
-	waiting := campaign(t, t.Context(), b, "silent", "b")
+	waiting := trial.Campaign(t, t.Context(), b, "silent", "b")
 	leaders := make(chan string, 16)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -395,17 +396,17 @@ func TestSilentWatches(t *testing.T) {
 	}()
 	defer func() { stop(); <-done }()
 	counter.watched(t, 2)
-	if got := receive(t, "the leader", leaders); got != "a" {
+	if got := trial.Receive(t, "the leader", leaders); got != "a" {
 		t.Errorf("observed %q", got)
 	}
 	counter.mute.Store(true)
-	if err := leader.Resign(within(t)); err != nil {
+	if err := leader.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if o := receive(t, "the waiting candidate", waiting); o.err != nil {
-		t.Fatal(o.err)
+	if o := trial.Receive(t, "the waiting candidate", waiting); o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	for receive(t, "the new leader", leaders) != "b" {
+	for trial.Receive(t, "the new leader", leaders) != "b" {
 	}
 }
 
@@ -415,17 +416,17 @@ func TestGrantsCountFromTheSend(t *testing.T) {
 	server := servers.StartEtcd(t)
 	proxy, client := behind(t, server)
 	b := open(t, client, etcd.WithTTL(long))
-	win(t, b, "sent/connected", "x")
+	trial.Win(t, b, "sent/connected", "x")
 	const delay = 400 * time.Millisecond // each way
 	proxy.Delay(delay)
 	began := backend.Now()
 	other := open(t, client, etcd.WithTTL(long))
-	l := win(t, other, "sent", "x")
+	l := trial.Win(t, other, "sent", "x")
 	if late := l.Grant().Sent.Since(began); late > delay {
 		t.Errorf("the grant of the win counts from %v after the call, though the request took %v", late, 2*delay)
 	}
 	began = backend.Now()
-	g, err := l.Renew(within(t))
+	g, err := l.Renew(trial.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}

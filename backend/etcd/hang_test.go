@@ -13,10 +13,11 @@ import (
 
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // A keep-alive that hangs costs those who share it one attempt, and not the term, also when somebody with
-// more patience stays on it.
+// more trial.Patience stays on it.
 func TestKeepAliveThatHangs(t *testing.T) {
 	server := servers.StartEtcd(t)
 	var armed atomic.Bool
@@ -34,7 +35,7 @@ func TestKeepAliveThatHangs(t *testing.T) {
 			}))
 	})
 	b := open(t, client, etcd.WithTTL(15*time.Second))
-	patient, l := win(t, b, "hangs/patient", "x"), win(t, b, "hangs/brisk", "x")
+	patient, l := trial.Win(t, b, "hangs/patient", "x"), trial.Win(t, b, "hangs/brisk", "x")
 	armed.Store(true)
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan struct{})
@@ -46,7 +47,7 @@ func TestKeepAliveThatHangs(t *testing.T) {
 		leave()
 		<-left
 	}()
-	receive(t, "the first keep-alive", hung)
+	trial.Receive(t, "the first keep-alive", hung)
 	for attempt := range 3 { // as an election makes them: a tenth of the TTL for each
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		_, err := l.Renew(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // A record under the session's own name that the candidacy did not write may stand for a term that is long
@@ -22,23 +23,23 @@ func TestRecordOfTheSessionIsNotInherited(t *testing.T) {
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
-	win(t, b, "inherit/other", "x") // makes the session, and keeps it
+	trial.Win(t, b, "inherit/other", "x") // makes the session, and keeps it
 	id := strings.TrimPrefix(records(t, operator, "inherit/other/", 1)[0], "inherit/other/")
 	var lease clientv3.LeaseID
 	if _, err := fmt.Sscanf(id, "%x", &lease); err != nil {
 		t.Fatal(err)
 	}
-	old, err := operator.Put(within(t), "inherit/key/"+id, "old", clientv3.WithLease(lease))
+	old, err := operator.Put(trial.Within(t), "inherit/key/"+id, "old", clientv3.WithLease(lease))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := b.Campaign(within(t), "inherit/key", []byte("new"))
-	mustPass(t, "Campaign", err)
+	l, err := b.Campaign(trial.Within(t), "inherit/key", []byte("new"))
+	trial.MustPass(t, "Campaign", err)
 	if err == nil {
 		t.Fatalf("won with token %d, and the record of revision %d is an old one", l.Token(), old.Header.Revision)
 	}
 	// What stands there is the session's own, and was removed with the candidacy; the next is on another session.
-	if next := win(t, b, "inherit/key", "new"); next.Token() <= uint64(old.Header.Revision) {
+	if next := trial.Win(t, b, "inherit/key", "new"); next.Token() <= uint64(old.Header.Revision) {
 		t.Errorf("token %d, not above the old record's %d", next.Token(), old.Header.Revision)
 	}
 	if path := records(t, operator, "inherit/key/", 1)[0]; path == "inherit/key/"+id {
@@ -53,24 +54,24 @@ func TestSessionWithALeftoverIsGivenUp(t *testing.T) {
 	const ttl = 3 * time.Second
 	operator, client := withRights(t, "leftover")
 	b := open(t, client, etcd.WithTTL(ttl))
-	held, left := win(t, b, "leftover/held", "x"), win(t, b, "leftover/left", "x")
+	held, left := trial.Win(t, b, "leftover/held", "x"), trial.Win(t, b, "leftover/left", "x")
 	// A record is deleted on a condition, which takes the right to read it. To keep its lease alive takes
 	// the right to write it.
 	grant(t, operator, "leftover/left", clientv3.PermWrite)
 	grant(t, operator, "leftover/held", clientv3.PermReadWrite)
-	if _, err := operator.RoleRevokePermission(within(t), "candidate", "leftover/", "leftover0"); err != nil {
+	if _, err := operator.RoleRevokePermission(trial.Within(t), "candidate", "leftover/", "leftover0"); err != nil {
 		t.Fatal(err)
 	}
 	id := strings.TrimPrefix(records(t, operator, "leftover/left/", 1)[0], "leftover/left/")
-	mustBe(t, "Resign without the right to", left.Resign(within(t)), backend.ErrDenied)
+	trial.MustBe(t, "Resign without the right to", left.Resign(trial.Within(t)), backend.ErrDenied)
 	resigned := time.Now()
 	for operatorGet(t, operator, "leftover/left/"+id) != "" {
-		_, err := held.Renew(within(t))
+		_, err := held.Renew(trial.Within(t))
 		kept := time.Since(resigned)
 		if errors.Is(err, backend.ErrDenied) && (kept < ttl || !strings.Contains(err.Error(), "leftover/left/")) {
 			t.Errorf("given up %v after the resignation, with the error %v; want at least %v, and the record named", kept, err, ttl)
 		}
-		if kept > patience {
+		if kept > trial.Patience {
 			t.Fatalf("the session is still renewed %v after a term on it was resigned that still stands", kept)
 		}
 		<-time.After(ttl / 10)
@@ -97,7 +98,7 @@ func withRights(t testing.TB, key string, opts ...func(*clientv3.Config)) (opera
 // grant gives the role candidate a right to the records of key.
 func grant(t testing.TB, operator *clientv3.Client, key string, right authpb.Permission_Type) {
 	t.Helper()
-	if _, err := operator.RoleGrantPermission(within(t), "candidate", key+"/", key+"0", clientv3.PermissionType(right)); err != nil {
+	if _, err := operator.RoleGrantPermission(trial.Within(t), "candidate", key+"/", key+"0", clientv3.PermissionType(right)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 const long = 60 * time.Second // a TTL that does not run out in a test
@@ -31,37 +32,37 @@ func TestWaitingCandidateLosesItsRecord(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			key := fmt.Sprintf("loss/%d", i)
-			leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), key, "leader")
+			leader := trial.Win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), key, "leader")
 			counter := countWatches()
 			b := open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(long))
-			waiting := campaign(t, t.Context(), b, key, "waiter")
+			waiting := trial.Campaign(t, t.Context(), b, key, "waiter")
 			counter.watched(t, 1)
 			paths := records(t, operator, key+"/", 2)
 			tc.lose(t, paths[1])
 			if tc.resign {
-				if err := leader.Resign(within(t)); err != nil {
+				if err := leader.Resign(trial.Within(t)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			o := receive(t, "the end of the candidacy", waiting)
-			if o.lease != nil {
-				t.Fatalf("won token %d with no record in the store: %v", o.lease.Token(), records(t, operator, key+"/", 0))
+			o := trial.Receive(t, "the end of the candidacy", waiting)
+			if o.Lease != nil {
+				t.Fatalf("won token %d with no record in the store: %v", o.Lease.Token(), records(t, operator, key+"/", 0))
 			}
-			mustPass(t, "Campaign", o.err)
+			trial.MustPass(t, "Campaign", o.Err)
 			// The next candidacy is a new one, and the one that died is in nobody's way.
-			again := campaign(t, t.Context(), b, key, "waiter")
+			again := trial.Campaign(t, t.Context(), b, key, "waiter")
 			if !tc.resign {
 				counter.watched(t, 1)
-				if err := leader.Resign(within(t)); err != nil {
+				if err := leader.Resign(trial.Within(t)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			o = receive(t, "the next win", again)
-			if o.err != nil {
-				t.Fatal(o.err)
+			o = trial.Receive(t, "the next win", again)
+			if o.Err != nil {
+				t.Fatal(o.Err)
 			}
-			if o.lease.Token() <= leader.Token() {
-				t.Errorf("token %d after %d", o.lease.Token(), leader.Token())
+			if o.Lease.Token() <= leader.Token() {
+				t.Errorf("token %d after %d", o.Lease.Token(), leader.Token())
 			}
 			records(t, operator, key+"/", 1)
 		})
@@ -80,7 +81,7 @@ func TestLeaderLosesItsRecord(t *testing.T) {
 		{"record deleted", func(t testing.TB, path string) { remove(t, operator, path) }},
 		{"record replaced", func(t testing.TB, path string) {
 			remove(t, operator, path)
-			if _, err := operator.Put(within(t), path, "usurper"); err != nil {
+			if _, err := operator.Put(trial.Within(t), path, "usurper"); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -89,22 +90,22 @@ func TestLeaderLosesItsRecord(t *testing.T) {
 			name string
 			do   func(t testing.TB, l backend.Lease) error
 		}{
-			{"Renew", func(t testing.TB, l backend.Lease) error { _, err := l.Renew(within(t)); return err }},
-			{"Proclaim", func(t testing.TB, l backend.Lease) error { return l.Proclaim(within(t), []byte("new")) }},
-			{"Wait", func(t testing.TB, l backend.Lease) error { return l.Wait(within(t)) }},
+			{"Renew", func(t testing.TB, l backend.Lease) error { _, err := l.Renew(trial.Within(t)); return err }},
+			{"Proclaim", func(t testing.TB, l backend.Lease) error { return l.Proclaim(trial.Within(t), []byte("new")) }},
+			{"Wait", func(t testing.TB, l backend.Lease) error { return l.Wait(trial.Within(t)) }},
 		} {
 			t.Run(tc.name+"/"+op.name, func(t *testing.T) {
 				key := fmt.Sprintf("loss/%d/%s", i, op.name)
 				b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
-				l := win(t, b, key, "leader")
+				l := trial.Win(t, b, key, "leader")
 				waits := make(chan error, 1)
-				go func() { waits <- l.Wait(within(t)) }()
+				go func() { waits <- l.Wait(trial.Within(t)) }()
 				path := records(t, operator, key+"/", 1)[0]
 				tc.lose(t, path)
-				mustBe(t, op.name, op.do(t, l), backend.ErrLost)
-				mustBe(t, "Wait begun before", receive(t, "Wait", waits), backend.ErrLost)
-				mustBe(t, "a second "+op.name, op.do(t, l), backend.ErrLost)
-				if err := l.Resign(within(t)); err != nil {
+				trial.MustBe(t, op.name, op.do(t, l), backend.ErrLost)
+				trial.MustBe(t, "Wait begun before", trial.Receive(t, "Wait", waits), backend.ErrLost)
+				trial.MustBe(t, "a second "+op.name, op.do(t, l), backend.ErrLost)
+				if err := l.Resign(trial.Within(t)); err != nil {
 					t.Errorf("Resign of a lost term: %v", err)
 				}
 				if tc.name == "record replaced" {
@@ -113,9 +114,9 @@ func TestLeaderLosesItsRecord(t *testing.T) {
 					}
 					return // it stands in the way for as long as it does
 				}
-				if next := win(t, b, key, "leader"); next.Token() <= l.Token() {
+				if next := trial.Win(t, b, key, "leader"); next.Token() <= l.Token() {
 					t.Errorf("token %d after %d", next.Token(), l.Token())
-				} else if err := next.Resign(within(t)); err != nil {
+				} else if err := next.Resign(trial.Within(t)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -130,40 +131,40 @@ func TestTermThatIsNotRenewedEndsOnASharedLease(t *testing.T) {
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
-	kept, dropped := win(t, b, "shared/kept", "x"), win(t, b, "shared/dropped", "x")
+	kept, dropped := trial.Win(t, b, "shared/kept", "x"), trial.Win(t, b, "shared/dropped", "x")
 	other := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
-	next := campaign(t, t.Context(), other, "shared/dropped", "next")
+	next := trial.Campaign(t, t.Context(), other, "shared/dropped", "next")
 	began := backend.Now()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case o := <-next:
-			if o.err != nil {
-				t.Fatal(o.err)
+			if o.Err != nil {
+				t.Fatal(o.Err)
 			}
 			if g := dropped.Grant(); backend.Now().Since(g.Sent) < g.TTL {
 				t.Errorf("the term ended %v after its grant, which was for %v", backend.Now().Since(g.Sent), g.TTL)
 			}
-			_, err := dropped.Renew(within(t))
-			mustBe(t, "Renew of the term that ran out", err, backend.ErrLost)
-			if _, err := kept.Renew(within(t)); err != nil {
+			_, err := dropped.Renew(trial.Within(t))
+			trial.MustBe(t, "Renew of the term that ran out", err, backend.ErrLost)
+			if _, err := kept.Renew(trial.Within(t)); err != nil {
 				t.Errorf("the term that is renewed: %v", err)
 			}
 			records(t, operator, "shared/kept/", 1)
 			// The key is free for another candidacy, which queues anew.
-			if err := o.lease.Resign(within(t)); err != nil {
+			if err := o.Lease.Resign(trial.Within(t)); err != nil {
 				t.Fatal(err)
 			}
-			if l := win(t, b, "shared/dropped", "y"); l.Token() <= o.lease.Token() {
-				t.Errorf("token %d after %d", l.Token(), o.lease.Token())
+			if l := trial.Win(t, b, "shared/dropped", "y"); l.Token() <= o.Lease.Token() {
+				t.Errorf("token %d after %d", l.Token(), o.Lease.Token())
 			}
 			return
 		case <-tick.C:
-			if _, err := kept.Renew(within(t)); err != nil {
+			if _, err := kept.Renew(trial.Within(t)); err != nil {
 				t.Fatalf("the term that is renewed: %v", err)
 			}
-			if backend.Now().Since(began) > patience {
+			if backend.Now().Since(began) > trial.Patience {
 				t.Fatal("the term that nobody renews did not end")
 			}
 		}
@@ -175,9 +176,9 @@ func TestTermThatRanOutIsNotBusy(t *testing.T) {
 	t.Parallel()
 	server := servers.StartEtcd(t)
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
-	l := win(t, b, "lapsed", "x")
+	l := trial.Win(t, b, "lapsed", "x")
 	for {
-		next, err := b.Campaign(within(t), "lapsed", []byte("y"))
+		next, err := b.Campaign(trial.Within(t), "lapsed", []byte("y"))
 		if errors.Is(err, backend.ErrBusy) {
 			if age := backend.Now().Since(l.Grant().Sent); age > l.Grant().TTL+time.Second {
 				t.Fatalf("still busy %v after a grant for %v", age, l.Grant().TTL)

@@ -2,7 +2,6 @@ package etcd_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -14,11 +13,10 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
-	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/faults"
 	"github.com/hustings-go/hustings/internal/servers"
-	"github.com/hustings-go/hustings/retry"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 func TestMain(m *testing.M) {
@@ -27,9 +25,6 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m)
 }
-
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
 
 // connect makes a client of its own, closed at the end of the test, after what was registered later.
 func connect(t testing.TB, endpoints []string, opts ...func(*clientv3.Config)) *clientv3.Client {
@@ -61,64 +56,10 @@ func open(t testing.TB, client *clientv3.Client, opts ...etcd.Option) *etcd.Back
 	return b
 }
 
-// within returns a context for what must come.
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// win campaigns for key and must get it.
-func win(t testing.TB, b *etcd.Backend, key, value string) backend.Lease {
-	t.Helper()
-	l, err := b.Campaign(within(t), key, []byte(value))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-// outcome is what a Campaign ended with.
-type outcome struct {
-	lease backend.Lease
-	err   error
-}
-
-// campaign stands for key beside the test, until ctx or the test ends.
-func campaign(t testing.TB, ctx context.Context, b *etcd.Backend, key, value string) <-chan outcome {
-	t.Helper()
-	ctx, cancel := context.WithCancel(ctx)
-	result := make(chan outcome, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l, err := b.Campaign(ctx, key, []byte(value))
-		result <- outcome{l, err}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	return result
-}
-
-// receive returns what comes from ch, and fails the test if nothing does.
-func receive[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("%s: nothing came within %v", what, patience)
-		panic("not reached")
-	}
-}
-
 // records returns the keys below prefix, first come first, waiting until there are n of them.
 func records(t testing.TB, client *clientv3.Client, prefix string, n int) []string {
 	t.Helper()
-	ctx := within(t)
+	ctx := trial.Within(t)
 	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)}
 	resp, err := client.Get(ctx, prefix, opts...)
 	if err != nil {
@@ -156,7 +97,7 @@ func countWatches() *counter { return &counter{watches: make(chan struct{}, 1024
 func (c *counter) watched(t testing.TB, n int) {
 	t.Helper()
 	for range n {
-		receive(t, "a watch", c.watches)
+		trial.Receive(t, "a watch", c.watches)
 	}
 }
 
@@ -204,7 +145,7 @@ func (c *counter) count(config *clientv3.Config) {
 // revoke ends the lease that the record path is attached to, as an operator would.
 func revoke(t testing.TB, client *clientv3.Client, path string) {
 	t.Helper()
-	ctx := within(t)
+	ctx := trial.Within(t)
 	resp, err := client.Get(ctx, path)
 	if err != nil || len(resp.Kvs) != 1 {
 		t.Fatalf("the record %s: %v, error %v", path, resp, err)
@@ -217,72 +158,16 @@ func revoke(t testing.TB, client *clientv3.Client, path string) {
 // remove deletes the record path, as an operator would.
 func remove(t testing.TB, client *clientv3.Client, path string) {
 	t.Helper()
-	resp, err := client.Delete(within(t), path)
+	resp, err := client.Delete(trial.Within(t), path)
 	if err != nil || resp.Deleted != 1 {
 		t.Fatalf("deleting %s: %v, error %v", path, resp, err)
-	}
-}
-
-// mustPass fails the test unless err is an error that an election takes as passing, and campaigns again.
-func mustPass(t testing.TB, what string, err error) {
-	t.Helper()
-	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrBusy) {
-		t.Errorf("%s: %v, want a passing error", what, err)
-	}
-}
-
-// insist repeats do for as long as it fails in passing, as an election would; the client takes a while to
-// connect again.
-func insist(t testing.TB, what string, do func() error) {
-	t.Helper()
-	for ctx := within(t); ; {
-		err := do()
-		if err == nil {
-			return
-		}
-		mustPass(t, what, err)
-		if errors.Is(err, backend.ErrLost) || ctx.Err() != nil || t.Failed() {
-			t.Fatalf("%s: %v", what, err)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
-
-// candidate is campaign, again after every error that passes.
-func candidate(t testing.TB, ctx context.Context, b *etcd.Backend, key, value string) <-chan outcome {
-	t.Helper()
-	result := make(chan outcome, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			l, err := b.Campaign(ctx, key, []byte(value))
-			if err == nil || ctx.Err() != nil || retry.IsPermanent(err) {
-				result <- outcome{l, err}
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	return result
-}
-
-// mustBe fails the test unless err wraps target.
-func mustBe(t testing.TB, what string, err, target error) {
-	t.Helper()
-	if !errors.Is(err, target) {
-		t.Errorf("%s: %v, want %v", what, err, target)
 	}
 }
 
 // operatorGet returns the value of the record path, or "" if there is none.
 func operatorGet(t testing.TB, client *clientv3.Client, path string) string {
 	t.Helper()
-	resp, err := client.Get(within(t), path)
+	resp, err := client.Get(trial.Within(t), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // Tokens of a store that went back in time, as one that was restored from a backup, are not told to who
@@ -16,12 +17,12 @@ func TestObserverOfAStoreThatWentBack(t *testing.T) {
 	now, before := servers.StartEtcd(t), servers.StartEtcd(t)
 	operator := connect(t, []string{now.Endpoint()})
 	for range 20 {
-		if _, err := operator.Put(within(t), "unrelated", "x"); err != nil {
+		if _, err := operator.Put(trial.Within(t), "unrelated", "x"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	newer := win(t, open(t, operator, etcd.WithTTL(long)), "back", "newer")
-	older := win(t, open(t, connect(t, []string{before.Endpoint()}), etcd.WithTTL(long)), "back", "older")
+	newer := trial.Win(t, open(t, operator, etcd.WithTTL(long)), "back", "newer")
+	older := trial.Win(t, open(t, connect(t, []string{before.Endpoint()}), etcd.WithTTL(long)), "back", "older")
 	if older.Token() >= newer.Token() {
 		t.Fatalf("token %d of the older store, %d of the newer one", older.Token(), newer.Token())
 	}
@@ -30,9 +31,9 @@ func TestObserverOfAStoreThatWentBack(t *testing.T) {
 	for range 5 { // more than once only where the machine is slow
 		client.SetEndpoints(now.Endpoint())
 		var tokens []uint64
-		for leader, err := range b.Observe(within(t), "back") {
+		for leader, err := range b.Observe(trial.Within(t), "back") {
 			if err != nil {
-				mustPass(t, "Observe", err)
+				trial.MustPass(t, "Observe", err)
 				if strings.Contains(err.Error(), "went back in time") {
 					return
 				}

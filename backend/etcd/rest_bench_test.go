@@ -11,6 +11,7 @@ import (
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/election"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // BenchmarkRest counts what n elections in one process cost etcd in one TTL when nothing happens: led, led
@@ -51,7 +52,7 @@ func BenchmarkRest(b *testing.B) {
 			if bc.name == "waiting" {
 				elsewhere := open(b, connect(b, []string{server.Endpoint()}), etcd.WithTTL(time.Hour))
 				for i := range bc.n {
-					win(b, elsewhere, fmt.Sprintf("rest/%d", i), "elsewhere")
+					trial.Win(b, elsewhere, fmt.Sprintf("rest/%d", i), "elsewhere")
 				}
 			}
 			var calls counter

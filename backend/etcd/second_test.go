@@ -14,6 +14,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // Who is second wins by the deletion of the first record alone; who is third reads its place, unless it has found out
@@ -22,40 +23,40 @@ func TestSecondWinsWithoutARead(t *testing.T) {
 	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
-	stand := func(value string, ttl time.Duration) (<-chan outcome, *reads) {
+	stand := func(value string, ttl time.Duration) (<-chan trial.Outcome, *reads) {
 		r, counter := new(reads), countWatches()
 		b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, counter.count), etcd.WithTTL(ttl))
-		waiting := campaign(t, t.Context(), b, "second", value)
+		waiting := trial.Campaign(t, t.Context(), b, "second", value)
 		counter.watched(t, 1)
 		return waiting, r
 	}
-	wins := func(name string, waiting <-chan outcome, r *reads, want int64) backend.Lease {
+	wins := func(name string, waiting <-chan trial.Outcome, r *reads, want int64) backend.Lease {
 		t.Helper()
-		o := receive(t, "the win of "+name, waiting)
-		if o.err != nil {
-			t.Fatal(o.err)
+		o := trial.Receive(t, "the win of "+name, waiting)
+		if o.Err != nil {
+			t.Fatal(o.Err)
 		}
 		if got := r.n.Load(); got != want {
 			t.Errorf("%s won with %d reads, want %d", name, got, want)
 		}
-		return o.lease
+		return o.Lease
 	}
 	for _, path := range []string{"second/b/1", "second/1f/2"} { // elections nested below are nothing to it
-		if _, err := operator.Put(within(t), path, ""); err != nil {
+		if _, err := operator.Put(trial.Within(t), path, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	first := win(t, open(t, operator, etcd.WithTTL(forOthers)), "second", "first")
+	first := trial.Win(t, open(t, operator, etcd.WithTTL(forOthers)), "second", "first")
 	second, secondReads := stand("second", forOthers)
 	third, thirdReads := stand("third", forOthers)
 	records(t, operator, "second/", 5)
 	fourth, fourthReads := stand("fourth", 3*time.Second)
 	records(t, operator, "second/", 6)
-	if err := first.Resign(within(t)); err != nil {
+	if err := first.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	lease := wins("the second", second, secondReads, 0)
-	if err := lease.Resign(within(t)); err != nil {
+	if err := lease.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	lease = wins("the third", third, thirdReads, 1)
@@ -67,7 +68,7 @@ func TestSecondWinsWithoutARead(t *testing.T) {
 		return nil
 	})
 	noticed := fourthReads.n.Load()
-	if err := lease.Resign(within(t)); err != nil {
+	if err := lease.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	wins("the fourth", fourth, fourthReads, noticed)
@@ -80,7 +81,7 @@ func TestSecondLosesItsRecordWithTheFirst(t *testing.T) {
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	both := func(t testing.TB, paths []string) {
-		if _, err := operator.Txn(within(t)).Then(clientv3.OpDelete(paths[0]), clientv3.OpDelete(paths[1])).Commit(); err != nil {
+		if _, err := operator.Txn(trial.Within(t)).Then(clientv3.OpDelete(paths[0]), clientv3.OpDelete(paths[1])).Commit(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,9 +105,9 @@ func TestSecondLosesItsRecordWithTheFirst(t *testing.T) {
 				counter, w := countWatches(), &wire{piecemeal: true}
 				proxy, client := behind(t, server, counter.count, w.tap)
 				leader := open(t, operator, etcd.WithTTL(long))
-				win(t, leader, key, "a")
+				trial.Win(t, leader, key, "a")
 				b := open(t, client, etcd.WithTTL(long))
-				waiting := campaign(t, t.Context(), b, key, "b")
+				waiting := trial.Campaign(t, t.Context(), b, key, "b")
 				counter.watched(t, 1)
 				paths := records(t, operator, key+"/", 2)
 				if tc.broken {
@@ -114,11 +115,11 @@ func TestSecondLosesItsRecordWithTheFirst(t *testing.T) {
 				}
 				tc.lose(t, paths)
 				proxy.Heal()
-				o := receive(t, "the end of the candidacy", waiting)
-				if o.lease != nil {
-					t.Fatalf("round %d: won token %d with no record in the store", i, o.lease.Token())
+				o := trial.Receive(t, "the end of the candidacy", waiting)
+				if o.Lease != nil {
+					t.Fatalf("round %d: won token %d with no record in the store", i, o.Lease.Token())
 				}
-				mustPass(t, "Campaign", o.err)
+				trial.MustPass(t, "Campaign", o.Err)
 				if tc.broken && w.streams.Load() < 2 {
 					t.Error("the stream did not break")
 				}
@@ -140,50 +141,52 @@ func TestWatchOfTheCampaignGoesOn(t *testing.T) {
 	}{
 		{"loss", func(t testing.TB, _ *etcd.Backend, l backend.Lease, former, path string) error {
 			heard, _ := await(t, l)
-			if _, err := l.Renew(within(t)); err != nil { // which reads
+			if _, err := l.Renew(trial.Within(t)); err != nil { // which reads
 				t.Fatal(err)
 			}
-			if _, err := operator.Put(within(t), former, "stands again"); err != nil {
+			if _, err := operator.Put(trial.Within(t), former, "stands again"); err != nil {
 				t.Fatal(err)
 			}
 			remove(t, operator, former)
 			<-time.After(50 * time.Millisecond) // for a read that should not come
 			remove(t, operator, path)
-			mustBe(t, "what is told", receive(t, "the loss", heard.all), backend.ErrLost)
+			trial.MustBe(t, "what is told", trial.Receive(t, "the loss", heard.all), backend.ErrLost)
 			return nil
 		}, 2},
 		{"loss before anybody listened", func(t testing.TB, _ *etcd.Backend, l backend.Lease, _, path string) error {
 			remove(t, operator, path)
 			heard, _ := await(t, l)
-			mustBe(t, "what is told", receive(t, "the loss", heard.all), backend.ErrLost)
+			trial.MustBe(t, "what is told", trial.Receive(t, "the loss", heard.all), backend.ErrLost)
 			return nil
 		}, 1},
 		{"renewal", func(t testing.TB, _ *etcd.Backend, l backend.Lease, _, _ string) error {
-			_, err := l.Renew(within(t))
+			_, err := l.Renew(trial.Within(t))
 			return err
 		}, 1},
-		{"end of the term", func(t testing.TB, _ *etcd.Backend, l backend.Lease, _, _ string) error { return l.Resign(within(t)) }, 0},
+		{"end of the term", func(t testing.TB, _ *etcd.Backend, l backend.Lease, _, _ string) error {
+			return l.Resign(trial.Within(t))
+		}, 0},
 		{"end of the Backend", func(_ testing.TB, b *etcd.Backend, _ backend.Lease, _, _ string) error { return b.Close() }, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			key := fmt.Sprintf("on/%d", i)
 			r, w, counter := new(reads), new(wire), countWatches()
-			first := win(t, open(t, operator, etcd.WithTTL(long)), key, "a")
+			first := trial.Win(t, open(t, operator, etcd.WithTTL(long)), key, "a")
 			b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, w.tap, counter.count), etcd.WithTTL(long))
-			waiting := campaign(t, t.Context(), b, key, "b")
+			waiting := trial.Campaign(t, t.Context(), b, key, "b")
 			counter.watched(t, 1)
 			paths := records(t, operator, key+"/", 2)
-			if err := first.Resign(within(t)); err != nil {
+			if err := first.Resign(trial.Within(t)); err != nil {
 				t.Fatal(err)
 			}
-			o := receive(t, "the win", waiting)
-			if o.err != nil {
-				t.Fatal(o.err)
+			o := trial.Receive(t, "the win", waiting)
+			if o.Err != nil {
+				t.Fatal(o.Err)
 			}
 			if got := w.open.Load(); got != 1 {
 				t.Errorf("%d streams after the win, want that of the campaign", got)
 			}
-			if err := tc.end(t, b, o.lease, paths[0], paths[1]); err != nil {
+			if err := tc.end(t, b, o.Lease, paths[0], paths[1]); err != nil {
 				t.Fatal(err)
 			}
 			servers.Await(t, "the end of the stream", func(context.Context) error {
@@ -219,18 +222,18 @@ func TestSecondWithAStaleGrant(t *testing.T) {
 				return streamer(ctx, desc, cc, method, opts...)
 			}))
 	}
-	leader := win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "stale", "a")
+	leader := trial.Win(t, open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long)), "stale", "a")
 	b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, counter.count, keepAlives), etcd.WithTTL(9*time.Second))
-	waiting := campaign(t, t.Context(), b, "stale", "b")
+	waiting := trial.Campaign(t, t.Context(), b, "stale", "b")
 	counter.watched(t, 1)
 	refuse.Store(true)
-	receive(t, "a keep-alive", refused) // when a third of the TTL had passed
+	trial.Receive(t, "a keep-alive", refused) // when a third of the TTL had passed
 	before := r.n.Load()
-	if err := leader.Resign(within(t)); err != nil {
+	if err := leader.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if o := receive(t, "the win", waiting); o.err != nil {
-		t.Fatal(o.err)
+	if o := trial.Receive(t, "the win", waiting); o.Err != nil {
+		t.Fatal(o.Err)
 	}
 	if got := r.n.Load() - before; got != 1 {
 		t.Errorf("won with %d reads, want 1", got)

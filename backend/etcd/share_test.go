@@ -15,6 +15,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // All elections of a Backend share the keep-alive of its session.
@@ -25,13 +26,13 @@ func TestRenewalsShareOneKeepAlive(t *testing.T) {
 	const n = 50
 	leases := make([]backend.Lease, n)
 	for i := range leases {
-		leases[i] = win(t, b, fmt.Sprintf("share/%d", i), "x")
+		leases[i] = trial.Win(t, b, fmt.Sprintf("share/%d", i), "x")
 	}
 	before := calls.keepAlives.Load()
 	var renewals sync.WaitGroup
 	for _, l := range leases {
 		renewals.Go(func() {
-			if _, err := l.Renew(within(t)); err != nil {
+			if _, err := l.Renew(trial.Within(t)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -43,7 +44,7 @@ func TestRenewalsShareOneKeepAlive(t *testing.T) {
 	before = calls.keepAlives.Load()
 	for _, l := range leases {
 		sent := backend.Now()
-		g, err := l.Renew(within(t))
+		g, err := l.Renew(trial.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +56,8 @@ func TestRenewalsShareOneKeepAlive(t *testing.T) {
 		t.Errorf("%d renewals in turn made %d keep-alives, want 1", n, got)
 	}
 	// One election alone gets a newer grant with each renewal.
-	g1, err1 := leases[0].Renew(within(t))
-	g2, err2 := leases[0].Renew(within(t))
+	g1, err1 := leases[0].Renew(trial.Within(t))
+	g2, err2 := leases[0].Renew(trial.Within(t))
 	if err := errors.Join(err1, err2); err != nil || g2.Sent.Since(g1.Sent) <= 0 {
 		t.Errorf("a second renewal moved the grant by %v, error %v", g2.Sent.Since(g1.Sent), err)
 	}
@@ -67,7 +68,7 @@ func TestCancelledRenewalCostsTheOthersNothing(t *testing.T) {
 	server := servers.StartEtcd(t)
 	var calls counter
 	b := open(t, connect(t, []string{server.Endpoint()}, calls.count), etcd.WithTTL(long))
-	first, second := win(t, b, "leave/1", "x"), win(t, b, "leave/2", "x")
+	first, second := trial.Win(t, b, "leave/1", "x"), trial.Win(t, b, "leave/2", "x")
 	before := calls.keepAlives.Load()
 	server.Pause()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -84,9 +85,9 @@ func TestCancelledRenewalCostsTheOthersNothing(t *testing.T) {
 	<-joined
 	<-time.After(50 * time.Millisecond) // so that it usually has joined; if not, it sends its own
 	cancel()
-	mustBe(t, "the cancelled renewal", receive(t, "its end", renewed[0]), context.Canceled)
+	trial.MustBe(t, "the cancelled renewal", trial.Receive(t, "its end", renewed[0]), context.Canceled)
 	server.Resume()
-	if err := receive(t, "the other renewal", renewed[1]); err != nil {
+	if err := trial.Receive(t, "the other renewal", renewed[1]); err != nil {
 		t.Errorf("the other renewal: %v", err)
 	}
 }
@@ -98,16 +99,16 @@ func TestRequestsAtRest(t *testing.T) {
 	var idle, busy counter
 	idle.watches, busy.watches = nil, make(chan struct{}, 1024)
 	a := open(t, connect(t, []string{server.Endpoint()}, idle.count), etcd.WithTTL(2*time.Second))
-	l := win(t, a, "rest/idle", "x")
-	if err := l.Resign(within(t)); err != nil {
+	l := trial.Win(t, a, "rest/idle", "x")
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	leader := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
-	win(t, leader, "rest/busy", "x")
+	trial.Win(t, leader, "rest/busy", "x")
 	b := open(t, connect(t, []string{server.Endpoint()}, busy.count), etcd.WithTTL(3*time.Second))
 	for i := range 3 {
-		win(t, leader, fmt.Sprintf("rest/busy/%d", i), "x")
-		campaign(t, t.Context(), b, fmt.Sprintf("rest/busy/%d", i), "y")
+		trial.Win(t, leader, fmt.Sprintf("rest/busy/%d", i), "x")
+		trial.Campaign(t, t.Context(), b, fmt.Sprintf("rest/busy/%d", i), "y")
 		busy.watched(t, 1)
 	}
 	idleBefore, busyBefore, keepBefore := idle.all.Load(), busy.all.Load(), busy.keepAlives.Load()
@@ -144,7 +145,7 @@ func TestMixedWithConcurrencyElection(t *testing.T) {
 		<-time.After(5 * time.Millisecond) // long enough for another to be seen beside it
 		leading.Add(-1)
 	}
-	first := win(t, open(t, operator, etcd.WithTTL(long)), key, "first")
+	first := trial.Win(t, open(t, operator, etcd.WithTTL(long)), key, "first")
 	leading.Add(1)
 	var all sync.WaitGroup
 	for i := range n {
@@ -152,13 +153,13 @@ func TestMixedWithConcurrencyElection(t *testing.T) {
 		if i%2 == 0 {
 			b := open(t, client, etcd.WithTTL(long))
 			all.Go(func() {
-				l, err := b.Campaign(within(t), key, []byte("ours"))
+				l, err := b.Campaign(trial.Within(t), key, []byte("ours"))
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				lead(i)
-				if err := l.Resign(within(t)); err != nil {
+				if err := l.Resign(trial.Within(t)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -170,12 +171,12 @@ func TestMixedWithConcurrencyElection(t *testing.T) {
 			t.Cleanup(func() { _ = session.Close() })
 			all.Go(func() {
 				e := concurrency.NewElection(session, key)
-				if err := e.Campaign(within(t), "theirs"); err != nil {
+				if err := e.Campaign(trial.Within(t), "theirs"); err != nil {
 					t.Error(err)
 					return
 				}
 				lead(i)
-				if err := e.Resign(within(t)); err != nil {
+				if err := e.Resign(trial.Within(t)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -183,7 +184,7 @@ func TestMixedWithConcurrencyElection(t *testing.T) {
 		records(t, operator, key+"/", i+2)
 	}
 	leading.Add(-1)
-	if err := first.Resign(within(t)); err != nil {
+	if err := first.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	all.Wait()
@@ -203,20 +204,20 @@ func TestObservedAcross(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = session.Close() })
 	e := concurrency.NewElection(session, "across")
-	if err := e.Campaign(within(t), "theirs"); err != nil {
+	if err := e.Campaign(trial.Within(t), "theirs"); err != nil {
 		t.Fatal(err)
 	}
-	for leader, err := range b.Observe(within(t), "across") {
+	for leader, err := range b.Observe(trial.Within(t), "across") {
 		if err != nil || string(leader.Value) != "theirs" || leader.Token != uint64(e.Rev()) {
 			t.Errorf("observed %q with token %d, error %v; want token %d", leader.Value, leader.Token, err, e.Rev())
 		}
 		break
 	}
-	if err := e.Resign(within(t)); err != nil {
+	if err := e.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	l := win(t, b, "across", "ours")
-	resp, err := e.Leader(within(t))
+	l := trial.Win(t, b, "across", "ours")
+	resp, err := e.Leader(trial.Within(t))
 	if err != nil || string(resp.Kvs[0].Value) != "ours" || uint64(resp.Kvs[0].CreateRevision) != l.Token() {
 		t.Errorf("package concurrency sees %v, error %v; want token %d", resp, err, l.Token())
 	}
@@ -229,7 +230,7 @@ func TestNestedElectionsAreOthers(t *testing.T) {
 	nested := func(from, to int) {
 		for i := range to - from {
 			for _, path := range []string{"nest/b/%x", "nest/b/c/%x", "nest/1f/%x", "nest/not-hex-%x", "nest/%016xf"} {
-				if _, err := client.Put(within(t), fmt.Sprintf(path, from+i), "nested"); err != nil {
+				if _, err := client.Put(trial.Within(t), fmt.Sprintf(path, from+i), "nested"); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -238,29 +239,29 @@ func TestNestedElectionsAreOthers(t *testing.T) {
 	nested(0, 10)
 	counter := countWatches()
 	a, b := open(t, client, etcd.WithTTL(long)), open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(long))
-	l := win(t, a, "nest", "a")
+	l := trial.Win(t, a, "nest", "a")
 	nested(10, 20)
-	waiting := campaign(t, t.Context(), b, "nest", "b")
+	waiting := trial.Campaign(t, t.Context(), b, "nest", "b")
 	counter.watched(t, 1)
 	select {
 	case o := <-waiting:
 		t.Fatalf("won beside the leader: %v", o)
 	default:
 	}
-	for leader, err := range b.Observe(within(t), "nest") {
+	for leader, err := range b.Observe(trial.Within(t), "nest") {
 		if err != nil || string(leader.Value) != "a" || leader.Token != l.Token() {
 			t.Errorf("observed %q with token %d, error %v", leader.Value, leader.Token, err)
 		}
 		break
 	}
 	nested(20, 30)
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if o := receive(t, "the next win", waiting); o.err != nil {
-		t.Fatal(o.err)
+	if o := trial.Receive(t, "the next win", waiting); o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	win(t, a, "nest/2f", "other") // an election whose key looks like a candidate of the one above
+	trial.Win(t, a, "nest/2f", "other") // an election whose key looks like a candidate of the one above
 }
 
 // Close revokes the lease when nobody holds a key, and else with the last who does.
@@ -268,7 +269,7 @@ func TestCloseEndsTheLease(t *testing.T) {
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
 	leases := func() int {
-		resp, err := operator.Leases(within(t))
+		resp, err := operator.Leases(trial.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,34 +277,34 @@ func TestCloseEndsTheLease(t *testing.T) {
 	}
 	counter := countWatches()
 	b := open(t, connect(t, []string{server.Endpoint()}, counter.count), etcd.WithTTL(long))
-	l := win(t, b, "close/held", "x")
+	l := trial.Win(t, b, "close/held", "x")
 	waits := make(chan error, 1)
 	go func() { waits <- l.Wait(t.Context()) }()
-	if _, err := operator.Put(within(t), "close/waiting/1", ""); err != nil {
+	if _, err := operator.Put(trial.Within(t), "close/waiting/1", ""); err != nil {
 		t.Fatal(err)
 	}
-	waiting := campaign(t, t.Context(), b, "close/waiting", "x")
+	waiting := trial.Campaign(t, t.Context(), b, "close/waiting", "x")
 	counter.watched(t, 2)
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	mustBe(t, "a waiting Campaign", receive(t, "its end", waiting).err, backend.ErrClosed)
-	mustBe(t, "Wait", receive(t, "its end", waits), backend.ErrClosed)
+	trial.MustBe(t, "a waiting Campaign", trial.Receive(t, "its end", waiting).Err, backend.ErrClosed)
+	trial.MustBe(t, "Wait", trial.Receive(t, "its end", waits), backend.ErrClosed)
 	records(t, operator, "close/waiting/", 1)
-	if _, err := l.Renew(within(t)); err != nil {
+	if _, err := l.Renew(trial.Within(t)); err != nil {
 		t.Errorf("Renew after Close: %v", err)
 	}
 	if got := leases(); got != 1 {
 		t.Errorf("%d leases while a key is held, want 1", got)
 	}
-	if err := l.Resign(within(t)); err != nil {
+	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	if got := leases(); got != 0 {
 		t.Errorf("%d leases after the last Resign, want 0", got)
 	}
 	idle := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
-	if err := win(t, idle, "close/idle", "x").Resign(within(t)); err != nil {
+	if err := trial.Win(t, idle, "close/idle", "x").Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := idle.Close(); err != nil {

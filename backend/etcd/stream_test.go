@@ -16,6 +16,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // Many elections are watched on one stream, and none of them has a goroutine that waits.
@@ -28,7 +29,7 @@ func TestThousandsOfWatches(t *testing.T) { // not parallel: it counts goroutine
 	var wins sync.WaitGroup
 	leases := make([]backend.Lease, n)
 	for i := range leases {
-		wins.Go(func() { leases[i] = win(t, b, crowdKey(i), "x") })
+		wins.Go(func() { leases[i] = trial.Win(t, b, crowdKey(i), "x") })
 	}
 	wins.Wait()
 	before := runtime.NumGoroutine()
@@ -44,7 +45,7 @@ func TestThousandsOfWatches(t *testing.T) { // not parallel: it counts goroutine
 		}))
 	}
 	for range n {
-		if l := receive(t, "a leader", leaders.all); string(l.Value) != "x" {
+		if l := trial.Receive(t, "a leader", leaders.all); string(l.Value) != "x" {
 			t.Fatalf("%q leads", l.Value)
 		}
 	}
@@ -57,12 +58,12 @@ func TestThousandsOfWatches(t *testing.T) { // not parallel: it counts goroutine
 	if got := w.streams.Load(); got != 1 {
 		t.Errorf("%d streams, want 1", got)
 	}
-	if _, err := operator.Delete(within(t), "crowd/", clientv3.WithPrefix()); err != nil {
+	if _, err := operator.Delete(trial.Within(t), "crowd/", clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
 	}
 	for range n {
-		mustBe(t, "the loss told", receive(t, "a loss", losses.all), backend.ErrLost)
-		if l := receive(t, "a vacancy", leaders.all); !l.Vacant() {
+		trial.MustBe(t, "the loss told", trial.Receive(t, "a loss", losses.all), backend.ErrLost)
+		if l := trial.Receive(t, "a vacancy", leaders.all); !l.Vacant() {
 			t.Fatalf("%q leads", l.Value)
 		}
 	}
@@ -86,17 +87,17 @@ func TestStreamResumes(t *testing.T) {
 		w := new(wire)
 		proxy, client := behind(t, server, w.tap)
 		b := open(t, client, etcd.WithTTL(long))
-		mine := win(t, b, key+"/mine", "x")
-		leader := win(t, leading, key, "a")
+		mine := trial.Win(t, b, key+"/mine", "x")
+		leader := trial.Win(t, leading, key, "a")
 		losses, _ := await(t, mine)
 		leaders, _ := observe(t, b, key)
-		receive(t, "the leader", leaders.all)
+		trial.Receive(t, "the leader", leaders.all)
 		proclaim := func(next string) {
 			t.Helper()
-			if err := leader.Proclaim(within(t), []byte(next)); err != nil {
+			if err := leader.Proclaim(trial.Within(t), []byte(next)); err != nil {
 				t.Fatal(err)
 			}
-			if told := receive(t, next, leaders.all); told != next {
+			if told := trial.Receive(t, next, leaders.all); told != next {
 				t.Errorf("told %q, want %q", told, next)
 			}
 		}
@@ -108,7 +109,7 @@ func TestStreamResumes(t *testing.T) {
 		healed.Stop()
 		proxy.Heal()
 		remove(t, operator, records(t, operator, key+"/mine/", 1)[0])
-		mustBe(t, "what is told", receive(t, "the loss", losses.all), backend.ErrLost)
+		trial.MustBe(t, "what is told", trial.Receive(t, "the loss", losses.all), backend.ErrLost)
 		if got := w.streams.Load(); got != 2 {
 			t.Errorf("%d streams, want 2", got)
 		}
@@ -125,19 +126,19 @@ func TestStreamThatIsCutOff(t *testing.T) {
 	leases := make([]backend.Lease, n)
 	losses, leaders := make([]ear[error], n), make([]ear[string], n)
 	for i := range leases {
-		leases[i] = win(t, b, crowdKey(i), "x")
+		leases[i] = trial.Win(t, b, crowdKey(i), "x")
 		losses[i], _ = await(t, leases[i])
 		leaders[i], _ = observe(t, b, crowdKey(i))
-		receive(t, "the leader", leaders[i].all)
+		trial.Receive(t, "the leader", leaders[i].all)
 	}
 	proxy.Refuse()
 	for i := range leases {
-		err := receive(t, "the trouble of a leader", losses[i].all)
-		mustPass(t, "told", err)
+		err := trial.Receive(t, "the trouble of a leader", losses[i].all)
+		trial.MustPass(t, "told", err)
 		if errors.Is(err, backend.ErrLost) {
 			t.Errorf("told %v, and nobody said so", err)
 		}
-		if told := receive(t, "the trouble of an observer", leaders[i].all); !strings.HasPrefix(told, "error") {
+		if told := trial.Receive(t, "the trouble of an observer", leaders[i].all); !strings.HasPrefix(told, "error") {
 			t.Errorf("told %q", told)
 		}
 	}
@@ -151,9 +152,9 @@ func TestStreamThatIsCutOff(t *testing.T) {
 		t.Errorf("it took %v to stop what cannot reach the store", took)
 	}
 	proxy.Heal()
-	insist(t, "Renew", func() error { _, err := leases[0].Renew(within(t)); return err })
+	trial.Insist(t, "Renew", func() error { _, err := leases[0].Renew(trial.Within(t)); return err })
 	heard, _ := observe(t, b, crowdKey(0))
-	if told := receive(t, "the leader", heard.all); told != "x" {
+	if told := trial.Receive(t, "the leader", heard.all); told != "x" {
 		t.Errorf("told %q", told)
 	}
 	for i := range leases {
@@ -170,31 +171,31 @@ func TestCandidateKeepsItsPlaceAsTheStreamBreaks(t *testing.T) {
 	operator := connect(t, []string{server.Endpoint()})
 	counter := countWatches()
 	proxy, client := behind(t, server, counter.count)
-	leader := win(t, open(t, operator, etcd.WithTTL(long)), "place", "a")
+	leader := trial.Win(t, open(t, operator, etcd.WithTTL(long)), "place", "a")
 	b := open(t, client, etcd.WithTTL(30*time.Second)) // requests are bounded by 5 s, and a session by 20
-	mine := win(t, b, "place/mine", "b")
-	waiting := campaign(t, t.Context(), b, "place", "b")
+	mine := trial.Win(t, b, "place/mine", "b")
+	waiting := trial.Campaign(t, t.Context(), b, "place", "b")
 	counter.watched(t, 1)
 	losses, _ := await(t, mine)
 	counter.watched(t, 1)
 	path := records(t, operator, "place/", 3)[2]
-	resp, err := operator.Get(within(t), path)
+	resp, err := operator.Get(trial.Within(t), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy.Refuse()
-	mustPass(t, "what is told", receive(t, "the end of the stream", losses.all))
+	trial.MustPass(t, "what is told", trial.Receive(t, "the end of the stream", losses.all))
 	proxy.Heal()
 	counter.watched(t, 1) // again, without another candidacy
-	if err := leader.Resign(within(t)); err != nil {
+	if err := leader.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	o := receive(t, "the win", waiting)
-	if o.err != nil {
-		t.Fatal(o.err)
+	o := trial.Receive(t, "the win", waiting)
+	if o.Err != nil {
+		t.Fatal(o.Err)
 	}
-	if want := uint64(resp.Kvs[0].CreateRevision); o.lease.Token() != want {
-		t.Errorf("won with token %d, and queued with %d", o.lease.Token(), want)
+	if want := uint64(resp.Kvs[0].CreateRevision); o.Lease.Token() != want {
+		t.Errorf("won with token %d, and queued with %d", o.Lease.Token(), want)
 	}
 }
 
@@ -205,7 +206,7 @@ func TestStreamIsLeftWhileItReads(t *testing.T) {
 	b, _, r := crowd(t, server, 1, etcd.WithTTL(long))
 	asked, release := r.hold(t, true)
 	heard, stop := observe(t, b, crowdKey(0))
-	receive(t, "the read", asked)
+	trial.Receive(t, "the read", asked)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -217,7 +218,7 @@ func TestStreamIsLeftWhileItReads(t *testing.T) {
 	case <-patient.C:
 	}
 	release()
-	receive(t, "the end of stop", stopped)
+	trial.Receive(t, "the end of stop", stopped)
 	told := len(heard.all)
 	<-time.After(100 * time.Millisecond) // for what should not come
 	if more := len(heard.all) - told; more > 0 {
@@ -232,11 +233,11 @@ func TestWatchThatIsNotAnswered(t *testing.T) {
 	server := servers.StartEtcd(t)
 	w := new(wire)
 	b := open(t, connect(t, []string{server.Endpoint()}, w.tap), etcd.WithTTL(6*time.Second))
-	l := win(t, b, "hang", "x")
+	l := trial.Win(t, b, "hang", "x")
 	w.deaf.Store(true)
 	losses, _ := await(t, l)
-	err := receive(t, "the trouble", losses.all)
-	mustPass(t, "told", err)
+	err := trial.Receive(t, "the trouble", losses.all)
+	trial.MustPass(t, "told", err)
 	if !strings.Contains(err.Error(), "did not answer to a watch within 2s") {
 		t.Errorf("told %v", err)
 	}
@@ -249,17 +250,17 @@ func TestWatchThatIsNotAnswered(t *testing.T) {
 	})
 	w.deaf.Store(true)
 	leaders, _ := observe(t, b, "hang")
-	receive(t, "the leader", leaders.all)
+	trial.Receive(t, "the leader", leaders.all)
 	servers.Await(t, "another stream", func(context.Context) error {
 		if w.streams.Load() < 3 {
 			return errors.New("there is none")
 		}
 		return nil
 	})
-	if err := l.Proclaim(within(t), []byte("y")); err != nil {
+	if err := l.Proclaim(trial.Within(t), []byte("y")); err != nil {
 		t.Fatal(err)
 	}
-	if told := receive(t, "the new value", leaders.all); told != "y" {
+	if told := trial.Receive(t, "the new value", leaders.all); told != "y" {
 		t.Errorf("told %q", told)
 	}
 	if len(losses.all) > 0 {
@@ -284,15 +285,15 @@ func TestServerThatNumbersWatchesItself(t *testing.T) {
 		}
 	}
 	for i := range leases {
-		if told := receive(t, "the leader", leaders[i].all); told != "x" {
+		if told := trial.Receive(t, "the leader", leaders[i].all); told != "x" {
 			t.Errorf("told %q", told)
 		}
 	}
 	for i, l := range leases {
-		if err := l.Proclaim(within(t), []byte(fmt.Sprint(i))); err != nil {
+		if err := l.Proclaim(trial.Within(t), []byte(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
-		if told := receive(t, "the new value", leaders[i].all); told != fmt.Sprint(i) {
+		if told := trial.Receive(t, "the new value", leaders[i].all); told != fmt.Sprint(i) {
 			t.Errorf("told %q of %s", told, crowdKey(i))
 		}
 	}
@@ -317,13 +318,13 @@ func TestWatchThatIsRefused(t *testing.T) {
 		leaders[i], _ = observe(t, observer, crowdKey(i))
 	}
 	for i, l := range leases {
-		if told := receive(t, "the leader", leaders[i].all); told != "x" {
+		if told := trial.Receive(t, "the leader", leaders[i].all); told != "x" {
 			t.Errorf("told %q", told)
 		}
-		if err := l.Proclaim(within(t), []byte("y")); err != nil {
+		if err := l.Proclaim(trial.Within(t), []byte("y")); err != nil {
 			t.Fatal(err)
 		}
-		if told := receive(t, "the new value", leaders[i].all); told != "y" {
+		if told := trial.Receive(t, "the new value", leaders[i].all); told != "y" {
 			t.Errorf("told %q of %s", told, crowdKey(i))
 		}
 	}
@@ -341,26 +342,26 @@ func TestTokenOfTheStreamExpires(t *testing.T) {
 	login := func(c *clientv3.Config) { c.Username, c.Password = "root", "s3cret-root" }
 	b := open(t, connect(t, []string{server.Endpoint()}, login, w.tap), etcd.WithTTL(long))
 	leader := open(t, connect(t, []string{server.Endpoint()}, login), etcd.WithTTL(long))
-	l := win(t, leader, "token", "x")
+	l := trial.Win(t, leader, "token", "x")
 	first, _ := observe(t, b, "token")
-	receive(t, "the leader", first.all)
+	trial.Receive(t, "the leader", first.all)
 	for i := 0; w.streams.Load() < 2; i++ {
 		if i == 5 { // more than once only where the machine is slow
 			t.Fatal("the token does not expire")
 		}
 		<-time.After(3 * time.Second) // nothing is sent, which would prolong it
 		other, stop := observe(t, b, fmt.Sprintf("token/%d", i))
-		if told := receive(t, "nobody to lead", other.all); told != "" {
+		if told := trial.Receive(t, "nobody to lead", other.all); told != "" {
 			t.Fatalf("told %q", told)
 		}
-		win(t, leader, fmt.Sprintf("token/%d", i), "y")
-		if told := receive(t, "the leader", other.all); told != "y" {
+		trial.Win(t, leader, fmt.Sprintf("token/%d", i), "y")
+		if told := trial.Receive(t, "the leader", other.all); told != "y" {
 			t.Fatalf("told %q", told)
 		}
 		stop()
 	}
-	insist(t, "Proclaim", func() error { return l.Proclaim(within(t), []byte("z")) })
-	if told := receive(t, "the new value", first.all); told != "z" {
+	trial.Insist(t, "Proclaim", func() error { return l.Proclaim(trial.Within(t), []byte("z")) })
+	if told := trial.Receive(t, "the new value", first.all); told != "z" {
 		t.Errorf("told %q", told)
 	}
 }
@@ -378,22 +379,22 @@ func TestNamespace(t *testing.T) {
 		return open(t, client, etcd.WithTTL(long))
 	}
 	a, b := inside(), inside()
-	l := win(t, a, "space", "a")
+	l := trial.Win(t, a, "space", "a")
 	path := records(t, operator, "tenant/space/", 1)[0]
 	leaders, stop := observe(t, b, "space")
 	losses, _ := await(t, l)
-	waiting := campaign(t, t.Context(), b, "space", "b")
+	waiting := trial.Campaign(t, t.Context(), b, "space", "b")
 	records(t, operator, "tenant/space/", 2)
-	if told := receive(t, "the leader", leaders.all); told != "a" {
+	if told := trial.Receive(t, "the leader", leaders.all); told != "a" {
 		t.Errorf("told %q", told)
 	}
 	remove(t, operator, path)
-	mustBe(t, "told", receive(t, "the loss", losses.all), backend.ErrLost)
-	if o := receive(t, "the next win", waiting); o.err != nil {
-		t.Fatal(o.err)
+	trial.MustBe(t, "told", trial.Receive(t, "the loss", losses.all), backend.ErrLost)
+	if o := trial.Receive(t, "the next win", waiting); o.Err != nil {
+		t.Fatal(o.Err)
 	}
 	for told := ""; told != "b"; {
-		told = receive(t, "the new leader", leaders.all)
+		told = trial.Receive(t, "the new leader", leaders.all)
 	}
 	stop()
 	records(t, operator, "space/", 0)

@@ -21,7 +21,7 @@ func surveyed(t testing.TB, r *reads, leases []backend.Lease) {
 	var made []int64
 	for range 10 { // the first counts, the second asks for each, the third proves; more only where the machine is slow
 		r.n.Store(0)
-		if err := errors.Join(trial.RenewAll(within(t), leases)...); err != nil {
+		if err := errors.Join(trial.RenewAll(trial.Within(t), leases)...); err != nil {
 			t.Fatal(err)
 		}
 		if made = append(made, r.n.Load()); r.n.Load() == 1 {
@@ -39,16 +39,16 @@ func TestManyAreProvedByOneRead(t *testing.T) {
 	b, leases, r := crowd(t, server, many, etcd.WithTTL(forOthers))
 	surveyed(t, r, leases)
 	for i := range 3 {
-		if err := leases[i].Proclaim(within(t), []byte("y")); err != nil {
+		if err := leases[i].Proclaim(trial.Within(t), []byte("y")); err != nil {
 			t.Fatal(err)
 		}
-		candidate(t, t.Context(), open(t, operator, etcd.WithTTL(long)), crowdKey(i), "behind it")
-		if _, err := operator.Put(within(t), fmt.Sprintf("crowd/1/other/%d", i), ""); err != nil {
+		trial.Candidate(t, t.Context(), open(t, operator, etcd.WithTTL(long)), crowdKey(i), "behind it")
+		if _, err := operator.Put(trial.Within(t), fmt.Sprintf("crowd/1/other/%d", i), ""); err != nil {
 			t.Fatal(err)
 		}
-		leases = append(leases, win(t, b, fmt.Sprintf("crowd/1/later/%d", i), "x"))
+		leases = append(leases, trial.Win(t, b, fmt.Sprintf("crowd/1/later/%d", i), "x"))
 		r.n.Store(0)
-		if err := errors.Join(trial.RenewAll(within(t), leases[:many])...); err != nil {
+		if err := errors.Join(trial.RenewAll(trial.Within(t), leases[:many])...); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.n.Load(); got > 2 { // the second where not all asked at once
@@ -56,7 +56,7 @@ func TestManyAreProvedByOneRead(t *testing.T) {
 		}
 	}
 	surveyed(t, r, leases)
-	if err := leases[0].Resign(within(t)); err != nil {
+	if err := leases[0].Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	surveyed(t, r, leases[1:])
@@ -71,7 +71,7 @@ func TestASurveySeesWhatIsGone(t *testing.T) {
 	put := func(paths ...string) {
 		t.Helper()
 		for _, path := range paths {
-			if _, err := operator.Put(within(t), path, ""); err != nil {
+			if _, err := operator.Put(trial.Within(t), path, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -100,14 +100,14 @@ func TestASurveySeesWhatIsGone(t *testing.T) {
 		}},
 		{"deleted, and another key comes into the range", func(path string) {
 			remove(t, operator, path)
-			win(t, b, "crowd/z", "x") // the last in the range, behind one that was there before
+			trial.Win(t, b, "crowd/z", "x") // the last in the range, behind one that was there before
 		}},
 	} {
 		surveyed(t, r, leases)
 		victim := 7 * (i + 1)
 		path := records(t, operator, fmt.Sprintf("crowd/%d/", victim), 1)[0]
 		tc.lose(path)
-		for i, err := range trial.RenewAll(within(t), leases) {
+		for i, err := range trial.RenewAll(trial.Within(t), leases) {
 			switch {
 			case i == victim && !errors.Is(err, backend.ErrLost):
 				t.Errorf("%s: %v, want %v", tc.name, err, backend.ErrLost)
@@ -115,21 +115,21 @@ func TestASurveySeesWhatIsGone(t *testing.T) {
 				t.Errorf("%s: term %d: %v", tc.name, i, err)
 			}
 		}
-		leases[victim] = win(t, open(t, operator, etcd.WithTTL(long)), fmt.Sprintf("instead/%d", i), "x")
-		if _, err := operator.Delete(within(t), path); err != nil { // somebody else's
+		leases[victim] = trial.Win(t, open(t, operator, etcd.WithTTL(long)), fmt.Sprintf("instead/%d", i), "x")
+		if _, err := operator.Delete(trial.Within(t), path); err != nil { // somebody else's
 			t.Fatal(err)
 		}
 	}
 
 	// What was won and lost since the last survey leaves no trace in it, though it was seen in between.
 	surveyed(t, r, leases)
-	brief := win(t, b, "crowd/1/brief", "x")
-	if _, err := brief.Renew(within(t)); err != nil {
+	brief := trial.Win(t, b, "crowd/1/brief", "x")
+	if _, err := brief.Renew(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	remove(t, operator, records(t, operator, "crowd/1/brief/", 1)[0])
-	errs := trial.RenewAll(within(t), append([]backend.Lease{brief}, leases...))
-	mustBe(t, "a term that came and went", errs[0], backend.ErrLost)
+	errs := trial.RenewAll(trial.Within(t), append([]backend.Lease{brief}, leases...))
+	trial.MustBe(t, "a term that came and went", errs[0], backend.ErrLost)
 	if err := errors.Join(errs[1:]...); err != nil {
 		t.Error(err)
 	}
@@ -139,8 +139,8 @@ func TestASurveySeesWhatIsGone(t *testing.T) {
 	remove(t, operator, records(t, operator, crowdKey(2)+"/", 1)[0])
 	rest := append(leases[:2:2], leases[3:]...)
 	surveyed(t, r, rest)
-	errs = trial.RenewAll(within(t), append([]backend.Lease{early}, rest...))
-	mustBe(t, "a term that was gone before", errs[0], backend.ErrLost)
+	errs = trial.RenewAll(trial.Within(t), append([]backend.Lease{early}, rest...))
+	trial.MustBe(t, "a term that was gone before", errs[0], backend.ErrLost)
 	if err := errors.Join(errs[1:]...); err != nil {
 		t.Error(err)
 	}
@@ -153,7 +153,7 @@ func TestNoSurvey(t *testing.T) {
 		t.Helper()
 		for i := range 6 {
 			before(i)
-			if err := errors.Join(trial.RenewAll(within(t), leases)...); err != nil {
+			if err := errors.Join(trial.RenewAll(trial.Within(t), leases)...); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -177,7 +177,7 @@ func TestNoSurvey(t *testing.T) {
 	})
 	alone := func(b *etcd.Backend, keys func(i int) string) (leases []backend.Lease) {
 		for i := range many {
-			leases = append(leases, win(t, b, keys(i), "x"))
+			leases = append(leases, trial.Win(t, b, keys(i), "x"))
 		}
 		return leases
 	}
