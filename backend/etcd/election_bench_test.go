@@ -17,7 +17,7 @@ import (
 // return of the next Campaign, one of each in turn. Both candidates have waited for a while.
 func BenchmarkElectionHandover(b *testing.B) {
 	server := servers.StartEtcd(b)
-	raw := newRaw(b, server)
+	raw := newRaw(b, server, 250*time.Millisecond) // the others have waited as long by then
 	ctx, cancel := context.WithCancel(b.Context())
 	begun := make(chan time.Time)
 	var candidates [2]*election.Election[string]
@@ -45,7 +45,7 @@ func BenchmarkElectionHandover(b *testing.B) {
 	<-begun
 	var ourTimes, rawTimes []time.Duration
 	for b.Loop() {
-		rawTimes = append(rawTimes, raw.handover(250*time.Millisecond)) // the others have waited as long by then
+		rawTimes = append(rawTimes, raw.Handover())
 		leader := candidates[0]
 		if !leader.Term().Valid() {
 			leader = candidates[1]
@@ -54,13 +54,7 @@ func BenchmarkElectionHandover(b *testing.B) {
 		leader.Resign()
 		ourTimes = append(ourTimes, (<-begun).Sub(asked))
 	}
-	median, rawMedian := trial.Quantile(ourTimes, 0.5), trial.Quantile(rawTimes, 0.5)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(trial.Micro(median), "µs/median")
-	b.ReportMetric(trial.Micro(rawMedian), "raw-µs/median")
-	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.99)), "µs/p99")
-	b.ReportMetric(trial.Micro(trial.Quantile(rawTimes, 0.99)), "raw-µs/p99")
-	b.ReportMetric(float64(median)/float64(rawMedian), "ratio")
+	trial.ReportBeside(b, ourTimes, rawTimes)
 	cancel()
 	for range candidates {
 		<-left

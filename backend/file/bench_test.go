@@ -4,30 +4,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hustings-go/hustings/internal/trial"
 )
-
-func quantile(times []time.Duration, q float64) time.Duration {
-	slices.Sort(times)
-	return times[int(q*float64(len(times)-1))]
-}
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// report gives the figures of both recipes.
-func report(b *testing.B, ours, raw []time.Duration) {
-	median, rawMedian := quantile(ours, 0.5), quantile(raw, 0.5)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(micro(median), "µs/median")
-	b.ReportMetric(micro(rawMedian), "raw-µs/median")
-	b.ReportMetric(micro(quantile(ours, 0.99)), "µs/p99")
-	b.ReportMetric(micro(quantile(raw, 0.99)), "raw-µs/p99")
-	b.ReportMetric(float64(median)/float64(rawMedian), "ratio")
-}
 
 // rawWaiter blocks in flock(2), the native recipe, and tells when it has the lock. It has no token, no
 // record, nothing durable, and cannot be cancelled.
@@ -87,7 +70,7 @@ func BenchmarkHandover(b *testing.B) {
 				_ = f.Close()
 				raw = append(raw, receive(b, "the next flock", blocked).Sub(began))
 			}
-			report(b, ours, raw)
+			trial.ReportBeside(b, ours, raw)
 		})
 	}
 }
@@ -115,7 +98,7 @@ func BenchmarkFailover(b *testing.B) {
 		raw = append(raw, receive(b, "the next flock", blocked).Sub(killed))
 		resign(b, o.lease)
 	}
-	report(b, ours, raw)
+	trial.ReportBeside(b, ours, raw)
 }
 
 // BenchmarkRenew measures a renewal.

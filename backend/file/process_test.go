@@ -14,6 +14,7 @@ import (
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/file"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 const (
@@ -134,8 +135,8 @@ func TestKillHandsOverAtOnce(t *testing.T) {
 		}
 		resign(t, o.lease)
 	}
-	t.Logf("from kill to win, median %v, longest %v", quantile(took, 0.5), quantile(took, 1))
-	if m := quantile(took, 0.5); m > time.Second {
+	t.Logf("from kill to win, median %v, longest %v", trial.Quantile(took, 0.5), trial.Quantile(took, 1))
+	if m := trial.Quantile(took, 0.5); m > time.Second {
 		t.Errorf("the median is %v, must be at once", m)
 	}
 }

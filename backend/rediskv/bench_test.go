@@ -21,9 +21,9 @@ func BenchmarkHandover(b *testing.B) {
 	ours, polling, told := newOurs(b, server), newRaw(b, server, "bench/poll", false), newRaw(b, server, "bench/told", true)
 	var ourTimes, pollTimes, toldTimes []time.Duration
 	for b.Loop() {
-		ourTimes = append(ourTimes, ours.handover())
-		toldTimes = append(toldTimes, told.handover())
-		pollTimes = append(pollTimes, polling.handover())
+		ourTimes = append(ourTimes, ours.Handover())
+		toldTimes = append(toldTimes, told.Handover())
+		pollTimes = append(pollTimes, polling.Handover())
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.5)), "µs/median")
@@ -32,49 +32,6 @@ func BenchmarkHandover(b *testing.B) {
 	b.ReportMetric(trial.Micro(trial.Quantile(pollTimes, 0.99)), "poll-µs/p99")
 	b.ReportMetric(trial.Micro(trial.Quantile(toldTimes, 0.5)), "told-µs/median")
 	b.ReportMetric(trial.Micro(trial.Quantile(toldTimes, 0.99)), "told-µs/p99")
-}
-
-// pair is two candidates that hand one key to and fro. stand campaigns and returns how to resign; ready waits
-// until the other one waits.
-type pair struct {
-	b     *testing.B
-	stand [2]func(ctx context.Context) (resign func(context.Context) error, _ error)
-	ready func()
-
-	turn   int
-	resign func(context.Context) error
-}
-
-func (p *pair) handover() time.Duration {
-	ctx := p.b.Context()
-	if p.resign == nil {
-		var err error
-		if p.resign, err = p.stand[0](ctx); err != nil {
-			p.b.Fatal(err)
-		}
-	}
-	p.turn = 1 - p.turn
-	type winner struct {
-		resign func(context.Context) error
-		at     time.Time
-		err    error
-	}
-	won := make(chan winner, 1)
-	go func() {
-		resign, err := p.stand[p.turn](ctx)
-		won <- winner{resign, time.Now(), err}
-	}()
-	p.ready()
-	began := time.Now()
-	if err := p.resign(ctx); err != nil {
-		p.b.Fatal(err)
-	}
-	w := trial.Receive(p.b, "the next win", won)
-	if w.err != nil {
-		p.b.Fatal(w.err)
-	}
-	p.resign = w.resign
-	return w.at.Sub(began)
 }
 
 // settled waits until somebody listens to a channel, and has looked at the key once more.
@@ -89,34 +46,27 @@ func settled(b *testing.B, server *servers.Redis, key string) func() {
 // pause is as long as any time of a poll's interval, so that none is measured at a moment that suits it.
 func pause() { <-time.After(20*time.Millisecond + rand.N(100*time.Millisecond)) }
 
-func newOurs(b *testing.B, server *servers.Redis) *pair {
-	p := &pair{b: b, ready: settled(b, server, "bench/ours")}
-	for i := range p.stand {
-		candidate := open(b, connect(b, server.Endpoint()))
-		p.stand[i] = func(ctx context.Context) (func(context.Context) error, error) {
-			l, err := candidate.Campaign(ctx, "bench/ours", []byte("value"))
-			if err != nil {
-				return nil, err
-			}
-			return l.Resign, nil
-		}
+func newOurs(b *testing.B, server *servers.Redis) *trial.Pair {
+	p := &trial.Pair{B: b, Waits: settled(b, server, "bench/ours")}
+	for i := range p.Stand {
+		p.Stand[i] = trial.Standing(open(b, connect(b, server.Endpoint())), "bench/ours")
 	}
 	return p
 }
 
 // newRaw is the recipe: a random value, SET NX PX, and a script that deletes by that value.
-func newRaw(b *testing.B, server *servers.Redis, key string, tell bool) *pair {
-	p := &pair{b: b, ready: pause}
+func newRaw(b *testing.B, server *servers.Redis, key string, tell bool) *trial.Pair {
+	p := &trial.Pair{B: b, Waits: pause}
 	if tell {
-		p.ready = settled(b, server, key)
+		p.Waits = settled(b, server, key)
 	}
 	release := redis.NewScript(`if redis.call("get",KEYS[1]) == ARGV[1] then
 		local n = redis.call("del",KEYS[1]); redis.call("publish", ARGV[2], "") return n else return 0 end`)
 	channel := "{" + key + "}:events"
-	for i := range p.stand {
+	for i := range p.Stand {
 		client := connect(b, server.Endpoint())
 		id := []string{"one", "two"}[i]
-		p.stand[i] = func(ctx context.Context) (func(context.Context) error, error) {
+		p.Stand[i] = func(ctx context.Context) (func(context.Context) error, error) {
 			var news <-chan *redis.Message
 			if tell {
 				sub := client.Subscribe(ctx, channel)
