@@ -3,12 +3,12 @@ package consul
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/crowd"
 )
 
 // A Backend that holds many elections proves them with one short read, as long as nothing changes below the folder that
@@ -20,38 +20,26 @@ import (
 // lists were of the same prefix, or that a snapshot was restored: one with that index was taken when it was all like this.
 // Once the index is another, each term is proved by itself again.
 
-const (
-	// maxProofs is how many terms are proved in a transaction. Of fewer than that, a survey saves nothing.
-	maxProofs = maxOps / proofOps
-
-	// gathering is for how long a renewal waits for those who renew at the same time, if many lead.
-	gathering = 20 * time.Millisecond
-
-	// maxVain is how many surveys in a row may prove nothing: the keys are won, and announce something, now and then.
-	maxVain = 3
-
-	// surveyRest is how many TTLs pass without surveys after they proved to be of no use.
-	surveyRest = 20
-)
+// maxProofs is how many terms are proved in a transaction. Of fewer than that, a survey saves nothing.
+const maxProofs = maxOps / proofOps
 
 // surveys is what a session knows of them. Its fields are guarded by Backend.mu.
 type surveys struct {
-	askers int       // Renews that wait for the renewal which is gathering, or in the air
-	begun  uint64    // so far
-	index  uint64    // told by the latest, or 0
-	vain   int       // that proved nothing, in a row
-	rest   time.Time // until when there are none
+	crowd.Worth
+	askers int    // Renews that wait for the renewal which is gathering, or in the air
+	begun  uint64 // so far
+	index  uint64 // told by the latest, or 0
 }
 
 // gather waits for others who are about to renew, if a survey may be worth it. Who renews out of turn waits for nobody.
 func (b *Backend) gather(ctx context.Context, s *session) {
 	b.mu.Lock()
-	alone := len(s.members) <= maxProofs || s.fresh(backend.Now()) || time.Now().Before(s.surveys.rest)
+	alone := len(s.members) <= maxProofs || s.fresh(backend.Now()) || s.surveys.Resting()
 	b.mu.Unlock()
 	if alone {
 		return
 	}
-	pause := time.NewTimer(gathering)
+	pause := time.NewTimer(crowd.Pause)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
@@ -64,13 +52,15 @@ func (b *Backend) gather(ctx context.Context, s *session) {
 func (b *Backend) survey(ctx context.Context, s *session) {
 	b.mu.Lock()
 	var terms []*candidacy
+	var keys crowd.Range
 	for c := range s.members {
 		if c.leads {
 			terms = append(terms, c)
+			keys.Add(c.key)
 		}
 	}
-	prefix := folder(terms)
-	if s.surveys.askers <= maxProofs || prefix == "" || time.Now().Before(s.surveys.rest) {
+	prefix := keys.Prefix()
+	if s.surveys.askers <= maxProofs || prefix == "" || s.surveys.Resting() {
 		b.mu.Unlock()
 		return
 	}
@@ -95,31 +85,9 @@ func (b *Backend) survey(ctx context.Context, s *session) {
 			proved++
 		}
 	}
-	if s.surveys.vain++; proved > 0 {
-		s.surveys.vain = 0
+	if !s.surveys.Made(proved > 0) || err != nil || 2*ours < len(names) {
+		s.surveys.Rest(b.ttl)
 	}
-	if err != nil || 2*ours < len(names) || s.surveys.vain == maxVain {
-		s.surveys.vain, s.surveys.rest = 0, time.Now().Add(surveyRest*b.ttl)
-	}
-}
-
-// folder is the longest prefix that the keys of all terms share, or empty if that is in no folder.
-func folder(terms []*candidacy) string {
-	if len(terms) == 0 {
-		return ""
-	}
-	prefix := terms[0].key
-	for _, c := range terms[1:] {
-		n := 0
-		for n < len(prefix) && n < len(c.key) && prefix[n] == c.key[n] {
-			n++
-		}
-		prefix = prefix[:n]
-	}
-	if !strings.Contains(prefix, "/") {
-		return ""
-	}
-	return prefix
 }
 
 // list returns the keys that begin with prefix, as far as the ACL token may read them, and the index of what was last written there or

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/crowd"
 	"github.com/hustings-go/hustings/backend/internal/flight"
 )
 
@@ -114,7 +115,7 @@ func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 	if rs.gathering == nil {
 		r := &round{before: rs.air, patience: b.ttl / gatherPart, full: make(chan struct{})}
 		if crowded && rs.air == nil { // for those who are about to ask
-			r.patience = min(r.patience, crowdPause)
+			r.patience = min(r.patience, crowd.Pause)
 		}
 		r.slot = flight.New(func(ctx context.Context) error { return b.send(ctx, r) }, 0)
 		rs.gathering = r

@@ -3,12 +3,11 @@ package etcd
 import (
 	"context"
 	"errors"
-	"strings"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/crowd"
 )
 
 // A Backend that holds more records than are asked for in one transaction has them proved by one read, whatever their number. In the range
@@ -24,36 +23,26 @@ const (
 	// maxNews is how many keys that were written a survey brings at most. With more it proves nothing.
 	maxNews = 200
 
-	// crowdPause is how long a renewal waits for those of the same rhythm, where there are many.
-	crowdPause = 20 * time.Millisecond
-
 	// maxOthers is how many times as many keys as records may be in the range, since all of them are looked at.
 	maxOthers = 4
-
-	// maxVain is how many surveys in a row may prove nothing: candidates come and go all the time.
-	maxVain = 3
-
-	// surveyRest is how many TTLs pass without surveys after they proved to be of no use.
-	surveyRest = 20
 )
 
 // survey is a range of keys as it was at a revision.
 type survey struct {
-	first, last string // both are in it
-	at          int64  // 0: none was made
-	keys        int64
+	crowd.Range
+	at   int64 // 0: none was made
+	keys int64
 }
 
 // surveys is what a Backend knows of them, guarded by its mu.
 type surveys struct {
+	crowd.Worth
 	latest survey
-	vain   int       // that proved nothing, in a row
-	rest   time.Time // until when there are none
 }
 
 // crowded reports whether the Backend may hold more records than fit into a transaction. b.mu must be held.
 func (b *Backend) crowded() bool {
-	return len(b.standing) > 2*b.rounds.limit && !time.Now().Before(b.surveys.rest)
+	return len(b.standing) > 2*b.rounds.limit && !b.surveys.Resting()
 }
 
 // survey answers questions for terms' records as far as one read can, all at one revision. Where there is no survey of the same range to
@@ -64,15 +53,16 @@ func (b *Backend) survey(ctx context.Context, questions []question) (answers []a
 	before := b.surveys.latest
 	now, records := b.extent()
 	crowded := b.crowded()
-	if crowded && folder(now) == "" {
-		b.surveys, crowded = b.noSurveys(), false
+	if crowded && now.Prefix() == "" {
+		b.noSurveys()
+		crowded = false
 	}
 	b.mu.Unlock()
 	if !crowded {
 		return answers, nil
 	}
-	known := before.at > 0 && before.first == now.first && before.last == now.last
-	opts := []clientv3.OpOption{clientv3.WithRange(now.last + "\x00")}
+	known := before.at > 0 && before.Range == now.Range
+	opts := []clientv3.OpOption{clientv3.WithRange(now.Last + "\x00")}
 	if known {
 		opts = append(opts, clientv3.WithMinModRev(before.at+1), clientv3.WithKeysOnly(), clientv3.WithLimit(maxNews))
 	} else {
@@ -80,13 +70,13 @@ func (b *Backend) survey(ctx context.Context, questions []question) (answers []a
 	}
 	var resp *clientv3.GetResponse
 	err := b.request(ctx, func(ctx context.Context) (err error) {
-		resp, err = b.client.Get(ctx, now.first, opts...)
+		resp, err = b.client.Get(ctx, now.First, opts...)
 		return err
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if errors.Is(b.classify(err), backend.ErrDenied) {
-		b.surveys = b.noSurveys()
+		b.noSurveys()
 		return answers, nil
 	}
 	if err != nil {
@@ -101,15 +91,20 @@ func (b *Backend) survey(ctx context.Context, questions []question) (answers []a
 			}
 		}
 	}
-	b.surveys.note(now, proved)
-	if b.surveys.vain == maxVain || now.keys > maxOthers*int64(records) {
-		b.surveys = b.noSurveys()
+	if now.at >= b.surveys.latest.at {
+		b.surveys.latest = now
+	}
+	if !b.surveys.Made(proved) || now.keys > maxOthers*int64(records) {
+		b.noSurveys()
 	}
 	return answers, nil
 }
 
-// noSurveys has none made for a good while.
-func (b *Backend) noSurveys() surveys { return surveys{rest: time.Now().Add(surveyRest * b.ttl)} }
+// noSurveys has none made for a good while, and then none go by one from before. b.mu must be held.
+func (b *Backend) noSurveys() {
+	b.surveys.latest = survey{}
+	b.surveys.Rest(b.ttl)
+}
 
 // stands reports whether all keys of s are still there, where now is the same range at a later revision and news is what was written in
 // between, and is still there.
@@ -128,37 +123,13 @@ func (s survey) has(c *candidacy) bool {
 	return c.rev <= s.at && c.stood >= s.at
 }
 
-// note has the next survey go by the latest one.
-func (s *surveys) note(now survey, proved bool) {
-	if now.at >= s.latest.at {
-		s.latest = now
-	}
-	if s.vain++; proved {
-		s.vain = 0
-	}
-}
-
 // extent is the range of the records of all terms, and how many they are. b.mu must be held.
 func (b *Backend) extent() (s survey, records int) {
 	for _, c := range b.standing {
-		switch {
-		case !c.leads:
-			continue
-		case records == 0:
-			s.first, s.last = c.path, c.path
-		default:
-			s.first, s.last = min(s.first, c.path), max(s.last, c.path)
+		if c.leads {
+			s.Add(c.path)
+			records++
 		}
-		records++
 	}
 	return s, records
-}
-
-// folder is the part that all keys of the range begin with, up to a slash; or empty, where anything might be in between.
-func folder(s survey) string {
-	n := 0
-	for n < len(s.first) && n < len(s.last) && s.first[n] == s.last[n] {
-		n++
-	}
-	return s.first[:strings.LastIndexByte(s.first[:n], '/')+1]
 }
