@@ -124,27 +124,27 @@ var etcdMutants = []mutant{
 		old: "err != nil && now.Since(c.since) >= ttl {", new: "err != nil && now.Since(c.since) >= 1000*ttl {",
 	},
 	{
-		name: "a question joins one that was sent before it", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "b.rounds.gathering = nil", new: "_ = r",
+		name: "a question joins one that was sent before it", dir: "backend/etcd", run: etcdSharing, file: "backend/internal/flight/rounds.go",
+		old: "rs.gathering = nil", new: "_ = r",
 	},
 	{
 		name: "all get the answer of one", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "return r.answers[mine], nil", new: "_ = mine\n\t\treturn r.answers[0], nil",
+		old: "resp.Responses[n].GetResponseRange()", new: "resp.Responses[n*0].GetResponseRange()",
 	},
 	{
-		name: "a read that hangs holds up all that come later", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "patience: b.ttl / gatherPart", new: "patience: b.ttl",
+		name: "a read that hangs holds up all that come later", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/backend.go",
+		old: "NewRounds(b.ttl/gatherPart,", new: "NewRounds(b.ttl,",
 	},
 	{
-		name: "who asks alone waits for company", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "rs.air == nil && (q.term == nil || !crowded) {", new: "b.calls.Closed() {",
+		name: "who asks alone waits for company", dir: "backend/etcd", run: etcdSharing, file: "backend/internal/flight/rounds.go",
+		old: "case rs.air != nil:", new: "case rs.patience > 0:",
 	},
 	{
-		name: "who gathers does not see that the way is free", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		name: "who gathers does not see that the way is free", dir: "backend/etcd", run: etcdSharing, file: "backend/internal/flight/rounds.go",
 		old: "case <-r.before:", new: "case <-make(chan struct{}):",
 	},
 	{
-		name: "a full transaction waits", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
+		name: "a full transaction waits", dir: "backend/etcd", run: etcdSharing, file: "backend/internal/flight/rounds.go",
 		old: "case <-r.full:", new: "case <-make(chan struct{}):",
 	},
 	{
@@ -161,7 +161,7 @@ var etcdMutants = []mutant{
 	},
 	{
 		name: "what a server does not take is asked of it for ever", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/ask.go",
-		old: "max(1, min(b.rounds.limit, min(limit, len(some))/2))", new: "max(1, b.rounds.limit)",
+		old: "max(1, min(b.limit, min(limit, len(some))/2))", new: "max(1, b.limit)",
 	},
 	{
 		name: "a record stands, whoever wrote it", dir: "backend/etcd", run: etcdSharing, file: "backend/etcd/session.go",

@@ -30,6 +30,7 @@ type Backend struct {
 	born    time.Time     // what untilLook counts from: within a TTL before it was made
 	watches *watches
 	calls   calls.Open
+	rounds  *flight.Rounds[*asked]
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
@@ -40,7 +41,7 @@ type Backend struct {
 	standing  map[string]*candidacy // who campaigns for a key, or holds it
 	current   *session              // the one that new candidacies join, or nil
 	opening   *flight.Slot          // the request that makes the next one
-	rounds    rounds                // reads that are sent together
+	limit     int                   // how many operations of a kind the server takes at once
 	surveys   surveys
 	sessions  map[*session]struct{} // all that may still have records in the store
 }
@@ -61,7 +62,7 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 		vigils:   make(map[*vigil]*session),
 		standing: make(map[string]*candidacy),
 		sessions: make(map[*session]struct{}),
-		rounds:   rounds{limit: maxOps},
+		limit:    maxOps,
 	}
 	for _, opt := range opts {
 		if opt.apply != nil {
@@ -74,6 +75,8 @@ func New(client *clientv3.Client, opts ...Option) (*Backend, error) {
 	b.bound = min(b.ttl/3, maxRequest)
 	b.born = time.Now().Add(-rand.N(b.ttl)) // so that processes that are started together do not look together
 	b.opening = flight.New(b.open, 0)
+	b.rounds = flight.NewRounds(b.ttl/gatherPart, b.askAll)
+	b.rounds.Room, b.rounds.Pause = b.hasRoom, b.crowdPause
 	b.watches = &watches{client: client, bound: b.bound}
 	return b, nil
 }

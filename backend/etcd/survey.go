@@ -42,13 +42,12 @@ type surveys struct {
 
 // crowded reports whether the Backend may hold more records than fit into a transaction. b.mu must be held.
 func (b *Backend) crowded() bool {
-	return len(b.standing) > 2*b.rounds.limit && !b.surveys.Resting()
+	return len(b.standing) > 2*b.limit && !b.surveys.Resting()
 }
 
-// survey answers questions for terms' records as far as one read can, all at one revision. Where there is no survey of the same range to
-// go by, it only counts, for the next one to go by.
-func (b *Backend) survey(ctx context.Context, questions []question) (answers []answer, _ error) {
-	answers = make([]answer, len(questions))
+// survey answers those of all who ask for terms' records as far as one read can, all at one revision. Where there is no survey of the same
+// range to go by, it only counts, for the next one to go by.
+func (b *Backend) survey(ctx context.Context, all []*asked) error {
 	b.mu.Lock()
 	before := b.surveys.latest
 	now, records := b.extent()
@@ -59,7 +58,7 @@ func (b *Backend) survey(ctx context.Context, questions []question) (answers []a
 	}
 	b.mu.Unlock()
 	if !crowded {
-		return answers, nil
+		return nil
 	}
 	known := before.at > 0 && before.Range == now.Range
 	opts := []clientv3.OpOption{clientv3.WithRange(now.Last + "\x00")}
@@ -77,17 +76,17 @@ func (b *Backend) survey(ctx context.Context, questions []question) (answers []a
 	defer b.mu.Unlock()
 	if errors.Is(b.classify(err), backend.ErrDenied) {
 		b.noSurveys()
-		return answers, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	now.at, now.keys = resp.Header.Revision, resp.Count
 	proved := false
 	if known && before.stands(now, resp) {
-		for i, q := range questions {
-			if c := q.term; c != nil && before.has(c) {
-				answers[i], proved = answer{stands: true, at: now.at}, true
+		for _, one := range all {
+			if c := one.term; c != nil && before.has(c) {
+				one.answer, proved = answer{stands: true, at: now.at}, true
 			}
 		}
 	}
@@ -97,7 +96,7 @@ func (b *Backend) survey(ctx context.Context, questions []question) (answers []a
 	if !b.surveys.Made(proved) || now.keys > maxOthers*int64(records) {
 		b.noSurveys()
 	}
-	return answers, nil
+	return nil
 }
 
 // noSurveys has none made for a good while, and then none go by one from before. b.mu must be held.

@@ -133,12 +133,14 @@ func (f *Flight) Leave() {
 	f.slot.mu.Lock()
 	f.callers--
 	last := f.callers == 0
-	if last && f.slot.air == f {
-		f.slot.air = nil
+	if last {
+		f.cancel() // before another one is sent
+		if f.slot.air == f {
+			f.slot.air = nil
+		}
 	}
 	f.slot.mu.Unlock()
 	if last {
-		f.cancel()
 		<-f.done
 	}
 }

@@ -185,6 +185,67 @@ func TestARoundThatAllHaveLeft(t *testing.T) {
 	})
 }
 
+// Those for whom there is no room gather anew, and nobody waits for them.
+func TestAFullRoundGoesOutAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOracle()
+		o.hangs.Store(1)
+		rs := o.rounds()
+		rs.Room = func(gathered []int, question int) bool { return len(gathered) < 3 && question < 100 }
+		ctx, leave := context.WithCancel(t.Context())
+		hung := put(ctx, rs, 0)
+		var answers []<-chan error
+		for _, q := range []int{2, 4, 6, 8, 10, 100, 12} {
+			answers = append(answers, put(t.Context(), rs, q))
+		}
+		for _, answer := range answers {
+			if err := <-answer; err != nil {
+				t.Error(err)
+			}
+		}
+		if !slices.EqualFunc(o.asked, [][]int{{0}, {2, 4, 6}, {8, 10}, {100, 12}}, slices.Equal) {
+			t.Errorf("rounds %v", o.asked)
+		}
+		if !slices.Equal(o.at, []time.Duration{0, 0, 0, o.takes}) {
+			t.Errorf("sent at %v", o.at)
+		}
+		leave()
+		<-hung
+	})
+}
+
+// A pause is for who begins a round when nothing is in the air, and never longer than the patience.
+func TestAPauseGathersThoseWhoAreAboutToAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOracle()
+		rs := o.rounds()
+		const pause = 50 * time.Millisecond
+		rs.Pause = func(question int) time.Duration { return time.Duration(question) * pause }
+		first := put(t.Context(), rs, 0) // without one
+		behind := put(t.Context(), rs, 0)
+		if err := errors.Join(<-first, <-behind); err != nil {
+			t.Error(err)
+		}
+		first = put(t.Context(), rs, 2)
+		time.Sleep(pause)
+		second := put(t.Context(), rs, 4)
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Error(err)
+		}
+		last := put(t.Context(), rs, 1000)
+		if err := <-last; err != nil {
+			t.Error(err)
+		}
+		if !slices.EqualFunc(o.asked, [][]int{{0}, {0}, {2, 4}, {1000}}, slices.Equal) {
+			t.Errorf("rounds %v", o.asked)
+		}
+		after := 2*o.takes + 2*pause
+		if !slices.Equal(o.at, []time.Duration{0, o.takes, after, after + o.takes + patience}) {
+			t.Errorf("sent at %v", o.at)
+		}
+	})
+}
+
 // Many come and go at once, and each is told the answer to its own question.
 func TestManyAskAndLeave(t *testing.T) {
 	var rounds atomic.Int64
