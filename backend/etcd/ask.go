@@ -85,8 +85,9 @@ func (b *Backend) crowdPause(q *asked) time.Duration {
 // their number.
 var errAlone = errors.New("the reads were refused together")
 
-// ask reads linearizably. The question is sent after ask was called, together with those of others where there are any: the records of
-// terms whose renewals fall together, the places of candidates that look at their queues. They are one transaction,
+// ask reads linearizably. The question is sent after ask was called, together with those of others where there are any, as of terms whose
+// renewals fall together and of candidates that look at their queues: one
+// bounded request, another one if etcd refused them together, since what one of them may not read is nothing to the others,
 // and another one if so many gathered that not all could be answered where a record does not stand.
 func (b *Backend) ask(ctx context.Context, q question) (answer, error) {
 	one := &asked{question: q}
