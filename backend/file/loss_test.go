@@ -1,6 +1,8 @@
 package file_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -107,6 +109,35 @@ func TestLeaderLosesItsFiles(t *testing.T) {
 				resign(t, next)
 			})
 		}
+	}
+}
+
+// A term that was deposed, and has not noticed, leaves nothing in its successor's folder when it resigns.
+func TestResignationOfATermThatWasDeposed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old := win(t, open(t, dir), "key", "old")
+	must(t, os.Remove(filepath.Join(dir, "key", "lock")))
+	next := win(t, open(t, dir), "key", "next")
+	before := readRecord(t, dir, "key")
+	resign(t, old)
+	if after := readRecord(t, dir, "key"); !bytes.Equal(after, before) {
+		t.Errorf("the successor's record was %q, and is %q", before, after)
+	}
+	resign(t, next)
+}
+
+// A Campaign that was cancelled before it looked makes no term, though the key is free.
+func TestCampaignThatWasCancelledBeforeItLooked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := open(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.OnLook(cancel)
+	_, err := b.Campaign(ctx, "key", []byte("x"))
+	mustBe(t, "Campaign", err, context.Canceled)
+	if left := files(t, dir, "key"); len(left) > 1 {
+		t.Errorf("%q are left", left)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hustings-go/hustings/backend/file"
 )
 
 // lockByHand locks a key as other programs do: its first byte, or the whole file.
@@ -94,6 +96,21 @@ func TestNoticeThatComesTooEarly(t *testing.T) {
 	must(t, err)
 	must(t, early.Close())
 	listens(t, looks) // once for the notice, and once again
+	must(t, unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Len: 1}))
+	if o := receive(t, "the next win", next); o.err != nil {
+		t.Error(o.err)
+	}
+}
+
+// A lock that goes without any notice is found free by the look that is due once per TTL.
+func TestLostNotice(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	resign(t, win(t, open(t, dir), "key", "x"))
+	lock := lockByHand(t, dir, "key", 1)
+	b, looks := waiting(t, dir, file.WithTTL(file.MinTTL))
+	next := campaign(t, t.Context(), b, "key", "next")
+	listens(t, looks)
 	must(t, unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Len: 1}))
 	if o := receive(t, "the next win", next); o.err != nil {
 		t.Error(o.err)
