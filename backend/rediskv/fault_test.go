@@ -109,9 +109,13 @@ func TestAcquireFromThePast(t *testing.T) {
 	second = trial.Win(t, b, "past", "second again")
 	// The same one repeated, as a client does behind its caller's back, gets the same term.
 	record = client.HGetAll(trial.Within(t), "{past}:lease").Val()
+	client.PExpire(trial.Within(t), "{past}:lease", long/2)
 	again, err = repeatAcquire(t, client, "past", record)
 	if err != nil || again[0] != "won" || again[1] != fmt.Sprint(second.Token()) {
 		t.Errorf("a repeated acquire got %v, error %v; want token %d", again, err, second.Token())
+	}
+	if left := client.PTTL(trial.Within(t), "{past}:lease").Val(); left <= long/2 {
+		t.Errorf("a repeated acquire left the lease with %v, and is granted %v", left, long)
 	}
 }
 
