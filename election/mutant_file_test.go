@@ -46,7 +46,7 @@ var fileMutants = []mutant{
 	},
 	{
 		name: "a cancelled Campaign wins", dir: "backend/file", run: fileTerms, file: "backend/file/campaign.go",
-		old: "case ctx.Err() != nil:\n\t\t\treturn false, ended(ctx)\n\t\tdefault:", new: "default:",
+		old: "case ctx.Err() != nil:\n\t\t\treturn false, calls.Ended(ctx)\n\t\tdefault:", new: "default:",
 	},
 	{
 		name: "a release takes the lock file with it, whose ever it is", like: "M4", dir: "backend/file", run: fileTerms, file: "backend/file/lease.go",
@@ -179,10 +179,10 @@ var fileMutants = []mutant{
 	},
 	{
 		name: "Close is not a no-op the second time", like: "M20", dir: "backend/file", run: fileTerms, file: "backend/file/backend.go",
-		old: "if again {\n\t\treturn nil\n\t}", new: "if again {\n\t\treturn backend.ErrClosed\n\t}",
+		old: "\tb.calls.Close(patience.C)\n\treturn nil", new: "\tif !b.calls.Close(patience.C) {\n\t\treturn backend.ErrClosed\n\t}\n\treturn nil",
 	},
 	{
 		name: "a second candidacy is let in", dir: "backend/file", run: fileTerms, file: "backend/file/backend.go",
-		old: "if b.standing[key] != nil {", new: "if b.closed {",
+		old: "if b.standing[key] != nil {", new: "if b.standing == nil {",
 	},
 }
