@@ -126,6 +126,10 @@ var fileMutants = []mutant{
 		old: "\tl.ticks = 0\n", new: "",
 	},
 	{
+		name: "a tick that a renewal overtook counts", like: "M8", dir: "backend/file", run: fileLapse, file: "backend/file/lease.go",
+		old: " || round != l.round", new: "",
+	},
+	{
 		name: "a term that nobody renews goes on for ever", dir: "backend/file", run: fileLapse, file: "backend/file/lease.go",
 		old: "l.ticks >= lapseTicks", new: "l.ticks < 0",
 	},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/internal/calls"
@@ -185,7 +184,7 @@ func (w *waiter) ours(newest uint64) error {
 func (l *Lease) begin() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.timer = time.AfterFunc(l.step(), l.tick)
+	l.count()
 	l.b.notifier.use()
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()

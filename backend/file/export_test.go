@@ -35,6 +35,14 @@ func (b *Backend) Crash() {
 	}
 }
 
+// Tick returns what the timer of l is about to do.
+func (l *Lease) Tick() func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	round := l.round
+	return func() { l.tick(round) }
+}
+
 // What the tests of the parts use.
 var (
 	Decode = func(data []byte) (token uint64, value []byte, err error) {
@@ -48,6 +56,7 @@ var (
 		data, _ = r.encode()
 		return data, err
 	}
-	NextToken = next
-	TokenOf   = tokenOf
+	LapseTicks = lapseTicks
+	NextToken  = next
+	TokenOf    = tokenOf
 )

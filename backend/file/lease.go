@@ -30,6 +30,7 @@ type Lease struct {
 	data     []byte      // rec as it stands in the file
 	dataInfo fs.FileInfo // as it was when it was compared last, or nil
 	ticks    int         // without a renewal
+	round    int         // of ticks; each renewal begins another one
 	timer    *time.Timer
 }
 
@@ -68,7 +69,8 @@ func (l *Lease) renew(ctx context.Context) (backend.Grant, error) {
 		return backend.Grant{}, err
 	}
 	l.ticks = 0
-	l.timer.Reset(l.step())
+	l.timer.Stop()
+	l.count()
 	return backend.Grant{Sent: sent, TTL: l.b.ttl}, nil
 }
 
@@ -230,11 +232,19 @@ func (l *Lease) give() {
 // step is the time between two ticks.
 func (l *Lease) step() time.Duration { return l.b.ttl / lapseTicks }
 
-// tick is what the timer does: it gives up a term that nobody has renewed for a TTL.
-func (l *Lease) tick() {
+// count begins a round of ticks. l.mu must be held.
+func (l *Lease) count() {
+	l.round++
+	round := l.round
+	l.timer = time.AfterFunc(l.step(), func() { l.tick(round) })
+}
+
+// tick is what the timer does: it gives up a term that nobody has renewed for a TTL. One of an earlier round was due when a renewal was
+// under way, and would end the term before what that promised.
+func (l *Lease) tick(round int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.gone {
+	if l.gone || round != l.round {
 		return
 	}
 	if l.ticks++; l.ticks >= lapseTicks {

@@ -223,6 +223,29 @@ func TestObserverDoesNotGoBack(t *testing.T) {
 }
 
 // A term that its election has stopped renewing is given up by a timer, and the key is busy no more.
+// A tick that is due while the term is renewed waits for that, and would make the next TTL shorter.
+func TestTermThatIsRenewedForgetsEarlierTicks(t *testing.T) {
+	t.Parallel()
+	b := open(t, t.TempDir(), file.WithTTL(time.Hour))
+	l := win(t, b, "renewed", "x").(*file.Lease)
+	tick := l.Tick()
+	if _, err := l.Renew(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for range file.LapseTicks {
+		tick()
+	}
+	if _, err := l.Renew(within(t)); err != nil {
+		t.Errorf("after ticks that came before a renewal: %v", err)
+	}
+	tick = l.Tick()
+	for range file.LapseTicks {
+		tick()
+	}
+	_, err := l.Renew(within(t))
+	mustBe(t, "after a TTL without renewals", err, backend.ErrLost)
+}
+
 func TestTermThatRanOutIsNotBusy(t *testing.T) {
 	t.Parallel()
 	b := open(t, t.TempDir(), file.WithTTL(file.MinTTL))
