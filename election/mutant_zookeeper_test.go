@@ -208,7 +208,7 @@ var zookeeperMutants = []mutant{
 		old: "stat.Czxid == o.token && stat.Mzxid == o.edit {", new: "stat.Czxid == o.token {",
 	},
 	{
-		name: "stop does not wait for what is being told", dir: "backend/zookeeper", run: zooWatches, file: "backend/zookeeper/vigil.go",
+		name: "stop does not wait for what is being told", dir: "backend/zookeeper", run: zooWatches, file: "backend/internal/calls/vigil.go",
 		old: "v.errand.Stop()\n", new: "v.errand.Retire()\n",
 	},
 	{
