@@ -327,6 +327,6 @@ func (w *waiter) acquire(ctx context.Context) error {
 		c.session.spent = true
 		return errors.New("the store did not say that the key is this session's")
 	}
-	c.token = term.ModifyIndex
+	c.index, c.token = lead.ModifyIndex, term.ModifyIndex
 	return nil
 }

@@ -16,6 +16,10 @@
 //	lock, err := client.LockKey("service/swarm/leader")
 //	consul lock service/swarm my-command       # stands for the key service/swarm/.lock
 //
+// Who resigns deletes both in one transaction, on the condition that each is as the term wrote it last, or is gone already. The indexes of those
+// writes tell: that of the sibling is the token, which no other term has, not even the next one of the same session. If somebody else
+// wrote to one of them meanwhile, both are read, and what the session still holds is deleted if it is as it was read.
+//
 // A leader that uses api.Lock has no sibling. Observers here give it the ModifyIndex of the key as its token,
 // which lies between those of the terms before and after it; the native leader itself does not know it. (Not
 // LockIndex: any plain write to the key sets that back to 0, and it counts anew after a deletion.) Mind

@@ -84,9 +84,11 @@ func proclaiming(key, session string, token uint64, value []byte) api.TxnOps {
 	return ops(append(proving(key, session, token), locking(key, session, value))...)
 }
 
-// releasing deletes both entries if the term lasts. A deletion is followed by no lock-delay.
-func releasing(key, session string, token uint64) api.TxnOps {
-	return ops(append(proving(key, session, token), kv(api.KVDelete, key), kv(api.KVDelete, sibling(key)))...)
+// releasing deletes both entries if each is as the term wrote it last, at index and at token, or is gone already. So it deletes nothing of
+// any other term, and afterwards there is nothing of this one. A deletion is followed by no lock-delay.
+func releasing(key string, index, token uint64) api.TxnOps {
+	return ops(&api.KVTxnOp{Verb: api.KVDeleteCAS, Key: key, Index: index},
+		&api.KVTxnOp{Verb: api.KVDeleteCAS, Key: sibling(key), Index: token})
 }
 
 // clearing deletes what session holds of r, as long as all of r is as it was read. It is nil if it holds

@@ -196,7 +196,7 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 	if err := l.forfeit(ctx); err != nil {
 		return err
 	}
-	_, err := l.b.commit(ctx, proclaiming(l.c.key, l.c.session.id, l.c.token, value))
+	results, err := l.b.commit(ctx, proclaiming(l.c.key, l.c.session.id, l.c.token, value))
 	if failedCheck(err) {
 		return l.examine(ctx, err)
 	}
@@ -204,6 +204,9 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 		l.b.mu.Lock()
 		defer l.b.mu.Unlock()
 		l.b.touch(l.c.key)
+		if lead := find(results, l.c.key); lead != nil {
+			l.c.index = lead.ModifyIndex
+		}
 	}
 	return err
 }

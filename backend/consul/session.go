@@ -31,6 +31,7 @@ type candidacy struct {
 	key     string
 	session *session
 	written bool          // its session may hold the key, or the sibling
+	index   uint64        // the key's modify index, as this candidacy wrote it last; 0 while it is not known
 	token   uint64        // the sibling's modify index; 0 while it is not known
 	leads   bool          // won: grant says until when
 	grant   backend.Grant // the latest one handed out for this term
@@ -231,13 +232,13 @@ func (b *Backend) bury(s *session) {
 func (b *Backend) remove(ctx context.Context, c *candidacy) error {
 	s := c.session
 	b.mu.Lock()
-	token, done := c.token, s.over || !c.written
+	index, token, done := c.index, c.token, s.over || !c.written
 	b.mu.Unlock()
 	if done {
 		return nil
 	}
 	if token != 0 {
-		_, err := b.commit(ctx, releasing(c.key, s.id, token))
+		_, err := b.commit(ctx, releasing(c.key, index, token))
 		if err == nil || !failedCheck(err) {
 			return b.removed(c, err)
 		}

@@ -139,8 +139,9 @@ func (b *Backend) readAll(ctx context.Context, all []*reading) []error {
 	return answers
 }
 
+// find returns the entry of key as a transaction left it, if it tells.
 func find(results api.TxnResults, key string) *api.KVPair {
-	for _, r := range results {
+	for _, r := range slices.Backward(results) {
 		if r.KV != nil && r.KV.Key == key {
 			return r.KV
 		}
