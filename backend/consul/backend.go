@@ -54,18 +54,19 @@ type Backend struct {
 
 	// mu guards everything below and all fields of sessions and candidacies that change. It is never
 	// held across a request.
-	mu       sync.Mutex
-	standing map[string]*candidacy // who campaigns for a key, or holds it
-	windows  map[string]window     // of keys where others were met
-	current  *session              // the one that new candidacies join, or nil
-	opening  *flight.Slot          // the request that makes the next one
-	sessions map[*session]struct{} // all that may still hold keys in the store
-	sights   map[string]*sight     // of the keys that somebody wants to be told of
-	querying map[*sight]struct{}   // those with a query that blocks, at most maxQueries
-	line     line                  // those that wait for one
-	passing  *passing              // the looks at those that have none, or nil
-	terms    int                   // that are held
-	crowded  bool                  // with too many of them for a query each
+	mu        sync.Mutex
+	standing  map[string]*candidacy // who campaigns for a key, or holds it
+	windows   map[string]window     // of keys where others were met
+	current   *session              // the one that new candidacies join, or nil
+	opening   *flight.Slot          // the request that makes the next one
+	sessions  map[*session]struct{} // all that may still hold keys in the store
+	sights    map[string]*sight     // of the keys that somebody wants to be told of
+	querying  map[*sight]struct{}   // those with a query that blocks, at most maxQueries
+	lingering map[string]*sight     // of the keys whose query goes on though nobody listens, at most maxLingering
+	line      line                  // those that wait for one
+	passing   *passing              // the looks at those that have none, or nil
+	terms     int                   // that are held
+	crowded   bool                  // with too many of them for a query each
 }
 
 // New makes a Backend that talks to Consul through client, which also brings the address, TLS, ACL token,
@@ -82,14 +83,15 @@ func New(client *api.Client, opts ...Option) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{
-		client:   client,
-		ttl:      DefaultTTL,
-		standing: make(map[string]*candidacy),
-		windows:  make(map[string]window),
-		sessions: make(map[*session]struct{}),
-		sights:   make(map[string]*sight),
-		querying: make(map[*sight]struct{}),
-		turns:    make(chan struct{}, maxTurns),
+		client:    client,
+		ttl:       DefaultTTL,
+		standing:  make(map[string]*candidacy),
+		windows:   make(map[string]window),
+		sessions:  make(map[*session]struct{}),
+		sights:    make(map[string]*sight),
+		querying:  make(map[*sight]struct{}),
+		lingering: make(map[string]*sight),
+		turns:     make(chan struct{}, maxTurns),
 
 		maxQueries: DefaultMaxQueries,
 	}
@@ -131,7 +133,9 @@ func (b *Backend) Close() error {
 	// A withdrawing Campaign takes a few requests at most, and then ends the session if it was the last on it.
 	patience := time.NewTimer(2*b.bound + grace)
 	defer patience.Stop()
-	if !b.calls.Close(patience.C) {
+	returned := b.calls.Close(patience.C)
+	b.seeAllOff()
+	if !returned {
 		return nil
 	}
 	b.mu.Lock()

@@ -119,6 +119,10 @@
 // as many. With three Backends or more on one address, that have many keys each, allow them fewer queries or raise
 // the agent's limit.
 //
+// A query ends with the last one who wants to know. But who stops listening to a key that is held here is about to resign, as a
+// rule: the query on it then goes on for a tenth of a second, on up to 8 keys and unless another key needs it, so that it is the
+// deletion of the key that ends it, and nobody waits until it is broken off. None outlives the Resign of the term, or Close.
+//
 // The queries go to the keys that are waited for or observed, first come, first served; who comes too late gets the next one that
 // is free, within a second. Keys without one are looked at together, every second, up to 128 in a request: a change of those is noticed within a
 // second or a little more, and not at once, so that a handover takes as long too. Keys that are held here give their query away

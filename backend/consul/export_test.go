@@ -8,6 +8,9 @@ const MaxWindow = maxWindow
 // HeldQueries is how many queries block on held keys at most, where more are held than could have one.
 const HeldQueries = heldQueries
 
+// Lingering is how long a query goes on for nobody.
+const Lingering = lingering
+
 // Window is a window, for tests.
 type Window struct{ w window }
 

@@ -2,8 +2,12 @@ package consul_test
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -12,6 +16,95 @@ import (
 	"github.com/hustings-go/hustings/internal/servers"
 	"github.com/hustings-go/hustings/internal/trial"
 )
+
+// blocking is how many queries block now.
+func (w *wire) blocking() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, of := range w.asking {
+		n += of
+	}
+	return n
+}
+
+// A leader who stops listening and resigns, as an election does, breaks no query off: the deletion of the key ends it. When Resign has
+// returned, it is over. So it is with one that observes beside.
+func TestHandoverBreaksNoQueryOff(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	for _, observed := range []bool{false, true} {
+		key := map[bool]string{false: "handover/alone", true: "handover/observed"}[observed]
+		wires := [2]*wire{newWire(), newWire()}
+		var backends [2]*consul.Backend
+		for i, w := range wires {
+			backends[i] = open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+			if observed {
+				observe(t, backends[i], key)
+			}
+		}
+		leader, slow := trial.Win(t, backends[0], key, "x"), false
+		for i := range 10 {
+			w, next := wires[i%2], 1-i%2
+			stop := leader.(*consul.Lease).TellLoss(t.Context(), func(error) {})
+			w.asks(t, key)
+			won := trial.Campaign(t, t.Context(), backends[next], key, "x")
+			wires[next].asks(t, key)
+			began := time.Now()
+			stop()
+			if got := w.blocking(); got != 1 && !observed {
+				t.Errorf("%s: %d queries block when the leader has stopped listening", key, got)
+			}
+			if err := leader.Resign(trial.Within(t)); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.blocking(); got != 0 && !observed {
+				t.Errorf("%s: %d queries block when Resign has returned", key, got)
+			}
+			o := trial.Receive(t, "the win", won)
+			if o.Err != nil {
+				t.Fatal(o.Err)
+			}
+			leader = o.Lease
+			slow = slow || time.Since(began) > consul.Lingering/2
+		}
+		<-time.After(2 * consul.Lingering) // which ends what was left to be ended
+		for i, w := range wires {
+			if got := w.broken.Load(); got != 0 && !slow { // which is the machine's
+				t.Errorf("%s: candidate %d broke %d queries off", key, i, got)
+			}
+		}
+	}
+}
+
+// A query that is not woken, as the key was not given up, does not outlive Resign either.
+func TestNoQueryOutlivesAResignThatFails(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := newWire()
+	var cut atomic.Bool
+	w.fail = func(req *http.Request) error {
+		if cut.Load() && req.URL.Path == "/v1/txn" {
+			return errDead
+		}
+		return nil
+	}
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+	l := trial.Win(t, b, "outlive/key", "x")
+	stop := l.(*consul.Lease).TellLoss(t.Context(), func(error) {})
+	w.asks(t, "outlive/key")
+	cut.Store(true)
+	stop()
+	if err := l.Resign(trial.Within(t)); !errors.Is(err, errDead) {
+		t.Fatalf("Resign: %v", err)
+	}
+	if got := w.blocking(); got != 0 {
+		t.Errorf("%d queries block", got)
+	}
+	cut.Store(false)
+	if err := l.Resign(trial.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A term gives up what it wrote itself, in one request, also after it announced another value; and what others wrote
 // to its key meanwhile costs it more, but not the key.

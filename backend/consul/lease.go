@@ -97,11 +97,18 @@ func (l *Lease) forfeit(ctx context.Context) error {
 	if !gone {
 		return nil
 	}
-	if err := b.remove(ctx, c); err != nil {
+	if err := l.quit(ctx); err != nil {
 		return err
 	}
 	b.settle(ctx, c.session)
 	return backend.ErrLost
+}
+
+// quit removes what the term holds, and sees the end of what was asked for its sake.
+func (l *Lease) quit(ctx context.Context) error {
+	err := l.b.remove(ctx, l.c)
+	l.b.seeOff(ctx, l.c.key)
+	return err
 }
 
 // examine reads the record after a transaction was refused because of it, and returns ErrLost, or the
@@ -129,7 +136,7 @@ func (l *Lease) ended(ctx context.Context) {
 	}
 	b.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
-	_ = b.remove(ctx, c) // what could not be given up is remembered
+	_ = l.quit(ctx) // what could not be given up is remembered
 	b.settle(ctx, c.session)
 }
 
@@ -142,7 +149,7 @@ func (l *Lease) Wait(ctx context.Context) error {
 }
 
 // TellLoss tells what Wait returns; see [backend.LossTeller]. It has a goroutine only while there is something to
-// look at.
+// look at. The query that it shares may go on for a tenth of a second after stop, for the term's sake; it ends before Resign returns.
 func (l *Lease) TellLoss(ctx context.Context, tell func(error)) (stop func()) {
 	w := &lookout{l: l}
 	return l.b.keepVigil(ctx, l.c.key, w.turn, func(err error) { tell(l.b.wrap("wait", l.c.key, err)) })
@@ -212,15 +219,16 @@ func (l *Lease) proclaim(ctx context.Context, value []byte) error {
 }
 
 // Resign deletes the key and its sibling on the condition that they are still this term's own, which hands
-// over at once, without a lock-delay. After Close, the last Resign on the session also destroys it. After an
-// error the term is given up all the same: the key is not kept beyond the life of the session, which
-// is not renewed for its sake, and is given up before this Backend campaigns for it again.
+// over at once, without a lock-delay, and ends the query that Wait may have left behind. After Close, the
+// last Resign on the session also destroys it. After an error the term is given up all the same: the key is
+// not kept beyond the life of the session, which is not renewed for its sake, and is given up before this
+// Backend campaigns for it again.
 func (l *Lease) Resign(ctx context.Context) error {
 	b, c := l.b, l.c
 	b.mu.Lock()
 	b.give(c, backend.Now())
 	b.mu.Unlock()
-	if err := b.remove(ctx, c); err != nil {
+	if err := l.quit(ctx); err != nil {
 		b.settle(ctx, c.session)
 		return b.wrap("resign", c.key, err)
 	}

@@ -49,6 +49,8 @@ type wire struct {
 
 	all, queries, renewals, txns atomic.Int64
 
+	broken atomic.Int64 // queries that were cancelled
+
 	mu     sync.Mutex
 	dead   bool
 	conns  []net.Conn
@@ -127,7 +129,11 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 	}
-	return w.transport.RoundTrip(req)
+	resp, err := w.transport.RoundTrip(req)
+	if err != nil && req.URL.Query().Get("index") != "" && errors.Is(req.Context().Err(), context.Canceled) {
+		w.broken.Add(1)
+	}
+	return resp, err
 }
 
 // enter notes a request until its answer begins.

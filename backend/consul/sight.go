@@ -32,7 +32,8 @@ type sight struct {
 type asking struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
-	patient bool // it blocks for long, because the key is held here
+	patient bool        // it blocks for long, because the key is held here
+	soon    *time.Timer // ends it, or nil
 }
 
 // listener is one who is told of changes. Its fields are guarded by Backend.mu.
@@ -51,7 +52,9 @@ func (b *Backend) listen(key string, known *view, call func()) *listener {
 	defer b.mu.Unlock()
 	s := b.sights[key]
 	if s == nil {
-		s = &sight{key: key, seen: time.Now()}
+		if s = b.recall(key); s == nil {
+			s = &sight{key: key, seen: time.Now()}
+		}
 		b.sights[key] = s
 	}
 	l := &listener{s: s, call: call, turn: s.turn}
@@ -108,13 +111,13 @@ func (b *Backend) want(l *listener) {
 	b.arrange(l.s)
 }
 
-// leave ends l. With the last one, it sees the end of what was asked for them.
+// leave ends l. With the last one, it sees the end of what was asked for them, but for a query that lingers.
 func (b *Backend) leave(l *listener) {
 	b.mu.Lock()
 	s := l.s
 	s.listeners = slices.DeleteFunc(s.listeners, func(other *listener) bool { return other == l })
 	var ending []<-chan struct{}
-	if len(s.listeners) == 0 {
+	if len(s.listeners) == 0 && !b.linger(s) {
 		b.unsee(s)
 		b.share()
 		if s.asking != nil {
@@ -192,7 +195,7 @@ func (b *Backend) arrange(s *sight) {
 		b.grant(s)
 	case !held:
 		for other := range b.querying {
-			if b.holds(other.key) { // which can do without
+			if b.holds(other.key) || b.lingers(other) { // which can do without
 				b.yieldTo(other, s)
 				break
 			}
@@ -201,7 +204,7 @@ func (b *Backend) arrange(s *sight) {
 	switch {
 	case s.asking != nil:
 		if s.asking.patient && !held {
-			s.asking.cancel() // there is another when it has ended
+			s.asking.endSoon() // there is another when it has ended
 		}
 	case s.query:
 		b.ask(s)
@@ -289,6 +292,7 @@ func (b *Backend) query(ctx context.Context, s *sight, a *asking) bool {
 	now, err := b.watch(ctx, s.key, index, block)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	a.goOn() // it is over, and another one is another matter
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -300,6 +304,9 @@ func (b *Backend) query(ctx context.Context, s *sight, a *asking) bool {
 		}
 	}
 	s.asking = nil
+	if b.lingers(s) {
+		b.lingered(s)
+	}
 	b.arrange(s)
 	return false
 }
