@@ -3,6 +3,7 @@ package consul
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/hashicorp/consul/api"
 
@@ -165,6 +166,9 @@ type lookout struct {
 // turn looks whether the term goes on, if there is reason to.
 func (w *lookout) turn(ctx context.Context, now *api.KVPair) (read *api.KVPair, _ error) {
 	l, s := w.l, w.l.c.session
+	if !w.began {
+		runtime.Gosched() // who was told of the win just before goes first
+	}
 	l.b.mu.Lock()
 	gone := s.over
 	l.b.mu.Unlock()
