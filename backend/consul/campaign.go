@@ -144,14 +144,15 @@ const maxRetry = time.Second
 
 // waiter is a candidacy on its way to the key. It is used by one goroutine.
 type waiter struct {
-	b      *Backend
-	c      *candidacy
-	value  []byte
-	pulse  *flight.Pulse
-	window window
-	news   chan struct{} // that the listener was called
-	l      *listener     // nil before the first wait
-	waited bool          // for longer than the first look
+	b       *Backend
+	c       *candidacy
+	value   []byte
+	pulse   *flight.Pulse
+	window  window
+	news    chan struct{} // that the listener was called
+	l       *listener     // nil before the first wait
+	waited  bool          // for longer than the first look
+	looking time.Duration // how long the last look took
 }
 
 func (w *waiter) leave() {
@@ -163,11 +164,13 @@ func (w *waiter) leave() {
 // run waits until the key is free and takes it.
 func (w *waiter) run(ctx context.Context) error {
 	now, err := w.look(ctx)
+	of := w.window // in which drawn was picked
 	for delay, drawn := time.Duration(0), time.Duration(0); err == nil; {
 		switch {
 		case now.kv.Session != "":
 			now, err = w.vacancy(ctx, now)
-			delay, drawn = 0, w.window.draw()
+			of = w.window
+			delay, drawn = 0, of.draw()
 			continue
 		case exists(&now.kv) && now.kv.Flags != api.LockFlagValue:
 			return errForeign
@@ -177,7 +180,14 @@ func (w *waiter) run(ctx context.Context) error {
 			if now, err = w.next(ctx, now, pause); err != nil {
 				return err
 			}
-			if now.kv.Session != "" {
+			longer := of.busy(w.looking)
+			w.window = w.window.looked(w.looking)
+			switch {
+			case now.kv.Session != "":
+				continue
+			case longer > of+of/2:
+				of = longer
+				delay, drawn = 0, of.draw()
 				continue
 			}
 		}
@@ -186,13 +196,15 @@ func (w *waiter) run(ctx context.Context) error {
 		case isConflict(err, saysDelay):
 			// The session that held it was ended, and nothing will tell when its lock-delay is over.
 			w.waited = true
-			err, delay, drawn = nil, w.afterDelay(delay), max(w.window, window(firstWindow)).draw()
+			of = max(w.window, window(firstWindow))
+			err, delay, drawn = nil, w.afterDelay(delay), of.draw()
 		case isConflict(err, saysHeld):
-			w.window = w.window.late(drawn, time.Since(began))
-			delay, drawn = 0, w.window.draw()
+			w.window = of.late(drawn, time.Since(began))
+			of = w.window
+			delay, drawn = 0, of.draw()
 			now, err = w.look(ctx)
 		case err == nil:
-			w.window = w.window.won(drawn)
+			w.window = min(w.window, of.won(drawn))
 			return nil
 		}
 	}
@@ -228,7 +240,9 @@ func (w *waiter) afterDelay(last time.Duration) time.Duration {
 
 // look returns what there is now.
 func (w *waiter) look(ctx context.Context) (view, error) {
+	began := time.Now()
 	now, err := w.b.watch(ctx, w.c.key, 0, 0)
+	w.looking = time.Since(began)
 	switch {
 	case err == nil:
 		if w.l != nil {

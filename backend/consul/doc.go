@@ -93,7 +93,8 @@
 // one to take, and nothing between them. That write is the proof of the win too: its answer holds the key and the
 // sibling as they were written. Who came too late once lets a random while pass before the next try, asks for nothing meanwhile, and then
 // looks whether the key is still free. The while is the longer, the longer it took Consul to refuse what came too late, as that tells how
-// many want something of it: a few milliseconds at first, a quarter of a second at most; and the first of many picks a
+// many want something of it. So does a look that takes long, and if the key is free still, another while passes. It is a
+// few milliseconds at first, a quarter of a second at most; and the first of many picks a
 // short one, so that of a thousand who wait a few dozen write, and of ten two. It is shortened by winning alone: when of many all
 // have gone but one, that one may let the key lie for the quarter of a second once, then for less each time.
 //

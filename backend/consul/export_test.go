@@ -18,6 +18,16 @@ func (w Window) Draw() time.Duration { return w.w.draw() }
 
 func (w *Window) Late(drawn, took time.Duration) { w.w = w.w.late(drawn, took) }
 
+func (w Window) Busy(took time.Duration) Window { return Window{w.w.busy(took)} }
+
+func (w *Window) Looked(took time.Duration) { w.w = w.w.looked(took) }
+
+// Length is the window.
+func (w Window) Length() time.Duration { return time.Duration(w.w) }
+
+// WindowOf is the window that b remembers for key.
+func (b *Backend) WindowOf(key string) time.Duration { return time.Duration(b.window(key)) }
+
 func (w *Window) Won(drawn time.Duration) { w.w = w.w.won(drawn) }
 
 func (w Window) None() bool { return w.w == 0 }

@@ -156,31 +156,58 @@ func TestWhoMissedTheFreeKeyHasMetOthers(t *testing.T) {
 	leader, rival := open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
 	const tries = 12 // one in eight picks the very beginning of its window, and does not look
 	for i := range tries {
-		switch n := looksAfterMissing(t, server.Endpoint(), fmt.Sprintf("missed/%d", i), leader, rival); n {
-		case 0:
-		case 1:
+		if n, _ := looksAfterMissing(t, server.Endpoint(), fmt.Sprintf("missed/%d", i), leader, rival, 0); n > 0 {
 			return
-		default:
-			t.Fatalf("it looked %d times before it wrote, want once", n)
 		}
 	}
 	t.Errorf("it did not look before it wrote, in %d tries", tries)
 }
 
-// looksAfterMissing returns how often a candidate looks before it writes that has missed that the key was free before.
-func looksAfterMissing(t *testing.T, addr, key string, leader, rival backend.Backend) int64 {
+// A look that takes long says that many want something of Consul: so a candidate with a short window picks once more, in a longer one, and
+// remembers a longer one.
+func TestWhoSeesThatConsulIsBusyLooksAgain(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	leader, rival := open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
+	const tries = 12
+	for i := range tries {
+		n, window := looksAfterMissing(t, server.Endpoint(), fmt.Sprintf("busy/%d", i), leader, rival, 60*time.Millisecond)
+		if n < 2 {
+			continue // it picked the very beginning, before or after that
+		}
+		if window < 16*time.Millisecond { // twice the first, and more if the next look took long too
+			t.Errorf("its window is %v", window)
+		}
+		return
+	}
+	t.Errorf("it did not look again before it wrote, in %d tries", tries)
+}
+
+// looksAfterMissing returns how often a candidate looks before it writes that has missed that the key was free before, and the
+// window that it remembers. Its first look takes long.
+func looksAfterMissing(t *testing.T, addr, key string, leader, rival backend.Backend, slow time.Duration) (n int64, window time.Duration) {
 	t.Helper()
 	w := countWaits()
 	looks, held := countLooks(w), make(chan struct{})
+	var first sync.Once
 	count := w.answer
 	w.answer = func(req *http.Request) *http.Response {
 		if strings.HasPrefix(req.URL.Path, "/v1/kv/") && req.URL.Query().Get("index") != "" {
 			<-held
 		}
-		return count(req)
+		resp := count(req)
+		select {
+		case <-held: // it is no look before all that
+			if looks.Load() > 1 {
+				first.Do(func() { <-time.After(slow) })
+			}
+		default:
+		}
+		return resp
 	}
 	l := trial.Win(t, leader, key, "x")
-	next := trial.Campaign(t, t.Context(), open(t, connectBy(t, w, addr), consul.WithTTL(long)), key, "y")
+	b := open(t, connectBy(t, w, addr), consul.WithTTL(long))
+	next := trial.Campaign(t, t.Context(), b, key, "y")
 	w.waits(t, 1)
 	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
@@ -195,5 +222,5 @@ func looksAfterMissing(t *testing.T, addr, key string, leader, rival backend.Bac
 	if o := trial.Receive(t, "the win", next); o.Err != nil {
 		t.Fatal(o.Err)
 	}
-	return looks.Load() - before
+	return looks.Load() - before, b.WindowOf(key)
 }

@@ -15,7 +15,8 @@ import (
 // first of few comes late in the window, that of very many at once: some of those pick the very beginning, and write without another look,
 // as nobody can be before them. Until the first one's write is answered the key looks free, and where a thousand queries wake
 // at once that takes long. So a candidate learns from how long its own write in vain took: of a window
-// three times as long, few pick a moment before the first is done, however many they are.
+// three times as long, few pick a moment before the first is done, however many they are. Most do not write, and learn from the look that
+// each takes before: if it shows a free key, but took so long that the window is too short, they pick once more, in a longer one.
 type window time.Duration
 
 const (
@@ -42,6 +43,18 @@ func (w window) late(drawn, took time.Duration) window {
 	}
 	return min(max(2*w, window(firstWindow), window(3*took)), window(maxWindow))
 }
+
+// busy is the window for what is left of the time that the key is free, after a look that took a while; none stays none. So long does it
+// take until others see a write.
+func (w window) busy(took time.Duration) window {
+	if w == 0 {
+		return 0
+	}
+	return max(w, min(window(3*took), window(maxWindow)))
+}
+
+// looked is what is remembered of such a look. As a single one may be slow by chance, the window becomes twice as long at most.
+func (w window) looked(took time.Duration) window { return min(w.busy(took), 2*w) }
 
 // won is the window after a win at the moment that was drawn. Nothing else makes it shorter: that somebody else has taken the
 // key is seen late where many wait, so that it tells nothing of how long the key lay free.

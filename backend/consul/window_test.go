@@ -86,6 +86,36 @@ func TestTheLastOfMany(t *testing.T) {
 	}
 }
 
+// A look that takes long makes the window longer, for now by as much as it takes, and in memory by a little.
+func TestALookThatTakesLong(t *testing.T) {
+	t.Parallel()
+	var none, w consul.Window
+	none.Looked(time.Minute)
+	if !none.None() || !none.Busy(time.Minute).None() {
+		t.Error("who has met nobody has a window")
+	}
+	w.Late(0, 0)
+	first := w.Length()
+	for _, tc := range []struct{ took, now, remembered time.Duration }{
+		{first / 4, first, first},
+		{first / 2, first * 3 / 2, first * 3 / 2},
+		{5 * first, 15 * first, 2 * first},
+		{time.Minute, consul.MaxWindow, 2 * first},
+	} {
+		w := w
+		now := w.Busy(tc.took).Length()
+		if w.Looked(tc.took); now != tc.now || w.Length() != tc.remembered {
+			t.Errorf("a look took %v: the window is %v for now, want %v, and %v later, want %v", tc.took, now, tc.now, w.Length(), tc.remembered)
+		}
+	}
+	for range 10 {
+		w.Looked(time.Minute)
+	}
+	if w.Length() != consul.MaxWindow {
+		t.Errorf("the window is %v at most", w.Length())
+	}
+}
+
 // That a key lay free for long before somebody was too late for it says that few wait.
 func TestAWriteInVainByChance(t *testing.T) {
 	t.Parallel()
