@@ -11,7 +11,9 @@ import "context"
 // call at a time, in order. It does not block, and does not call the backend. The first error is the last
 // call. ctx gives its values, and its end ends nothing: stop does. stop may be called at any time, more than once, and
 // from anywhere but tell; when it has returned, tell is not called any more, and nothing runs on its behalf. It must be
-// called also after an error. Nothing is started that outlives the last stop.
+// called also after an error. Nothing is started that outlives the last stop, but for one thing: what a LossTeller has asked the store may
+// go on for a moment, as its lease is about to be resigned, which the store then answers it with. It tells nobody, and is over before Resign or Close
+// returns.
 
 // LossTeller is a Lease that tells of its loss, where Wait blocks until there is one.
 type LossTeller interface {
