@@ -222,7 +222,6 @@ func TestObserverDoesNotGoBack(t *testing.T) {
 	mustPass(t, "Observe", failed)
 }
 
-// A term that its election has stopped renewing is given up by a timer, and the key is busy no more.
 // A tick that is due while the term is renewed waits for that, and would make the next TTL shorter.
 func TestTermThatIsRenewedForgetsEarlierTicks(t *testing.T) {
 	t.Parallel()
@@ -246,6 +245,7 @@ func TestTermThatIsRenewedForgetsEarlierTicks(t *testing.T) {
 	mustBe(t, "after a TTL without renewals", err, backend.ErrLost)
 }
 
+// A term that its election has stopped renewing is given up by a timer, and the key is busy no more.
 func TestTermThatRanOutIsNotBusy(t *testing.T) {
 	t.Parallel()
 	b := open(t, t.TempDir(), file.WithTTL(file.MinTTL))
