@@ -23,13 +23,7 @@ func BenchmarkHandover(b *testing.B) {
 		ourTimes = append(ourTimes, ours.handover())
 		rawTimes = append(rawTimes, raw.handover())
 	}
-	median, rawMedian := trial.Quantile(ourTimes, 0.5), trial.Quantile(rawTimes, 0.5)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(trial.Micro(median), "µs/median")
-	b.ReportMetric(trial.Micro(rawMedian), "raw-µs/median")
-	b.ReportMetric(trial.Micro(trial.Quantile(ourTimes, 0.99)), "µs/p99")
-	b.ReportMetric(trial.Micro(trial.Quantile(rawTimes, 0.99)), "raw-µs/p99")
-	b.ReportMetric(float64(median)/float64(rawMedian), "ratio")
+	trial.ReportBeside(b, ourTimes, rawTimes)
 }
 
 // pair is two candidates that hand one key to and fro. stand campaigns and returns how to resign.
