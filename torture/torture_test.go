@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/torture/stores"
 )
 
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) {
 	if servers.Role() == roleCandidate {
 		os.Exit(play())
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(trial.Outlast{M: m})
 }
 
 // setting is what a run is asked to be, by the environment; make torture sets it.

@@ -8,6 +8,10 @@
 // their context, and must not repeat them by itself: [Options], [FailoverOptions], [ClusterOptions] and
 // [UniversalOptions] see to that, and New refuses a client of which it can see otherwise.
 //
+// After PoolSize dials that failed, go-redis asks once a second whether the server is back, and fails other
+// requests at once until it is (internal/pool of v9.23). So a Backend may come back up to a second after its server, and one
+// goroutine of the client may outlive its Close by as much.
+//
 // # What Redis can promise, and what it cannot
 //
 // Validity, as package election has it, needs a store that keeps what it acknowledged. A single Redis that

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if servers.Role() == faults.Role {
 		os.Exit(faults.Candidate(openProcess))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(trial.Outlast{M: m})
 }
 
 // quiet keeps the client from reporting each connection that a test broke.

@@ -18,10 +18,11 @@ import (
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/election"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/torture/stores"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(trial.Outlast{M: m}) }
 
 const (
 	keys     = 4

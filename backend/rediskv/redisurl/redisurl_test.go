@@ -11,10 +11,11 @@ import (
 	"github.com/hustings-go/hustings/backend/backendurl"
 	"github.com/hustings-go/hustings/backend/rediskv/redisurl"
 	"github.com/hustings-go/hustings/internal/servers"
+	"github.com/hustings-go/hustings/internal/trial"
 	"github.com/hustings-go/hustings/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(trial.Outlast{M: m}) }
 
 func TestOpen(t *testing.T) {
 	r := servers.StartRedis(t, servers.RedisPassword("s3cr3t"))
