@@ -19,6 +19,7 @@ type wire struct {
 	streams   atomic.Int64
 	open      atomic.Int64 // of them now
 	asked     atomic.Int64 // watches that were asked for, less those that were answered
+	passed    atomic.Int64 // answers that the client got
 	most      atomic.Int64 // of these at a time
 	deaf      atomic.Bool  // the answer to the next watch does not come, nor does anything after it on that stream
 	anonymous bool         // ids that are asked for do not reach the server, which makes up its own
@@ -74,6 +75,7 @@ func (s *tapped) RecvMsg(m any) error {
 		<-s.Context().Done()
 		return s.Context().Err()
 	}
+	s.wire.passed.Add(1)
 	return nil
 }
 
