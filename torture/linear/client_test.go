@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"testing"
 	"time"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/internal/trial"
 )
 
 // client is one caller on one session and key, which has one call under way at a time.
@@ -21,6 +23,7 @@ type client struct {
 	ttl     time.Duration
 	random  *rand.Rand
 	values  int
+	left    []backend.Lease // that it walked away from
 }
 
 // stand campaigns, leads for a while, and resigns, or walks away without a word, again and again.
@@ -75,6 +78,7 @@ func (c *client) lead(ctx context.Context, lease backend.Lease) {
 		rest(ctx, c.between(c.ttl/400, c.ttl/10))
 	}
 	if ctx.Err() == nil && (c.random.IntN(8) == 0 || troubled && c.random.IntN(2) == 0) {
+		c.left = append(c.left, lease)
 		return // the lease runs out
 	}
 	c.call(context.WithoutCancel(ctx), op{kind: resign, token: lease.Token()}, func(ctx context.Context, _ *op) error { return lease.Resign(ctx) })
@@ -96,6 +100,15 @@ func (c *client) call(ctx context.Context, o op, do func(context.Context, *op) e
 		return known
 	})
 	return known
+}
+
+// tidy gives up what it walked away from, once the round is over: until it has run out, a session may go on for a lease that is
+// held, after Close, too.
+func (c *client) tidy(t testing.TB) {
+	t.Helper()
+	for _, l := range c.left {
+		trial.Insist(t, "giving up what was left", func() error { return l.Resign(trial.Within(t)) })
+	}
 }
 
 // look reads who leads.

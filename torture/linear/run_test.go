@@ -65,13 +65,14 @@ func linear(t *testing.T, store stores.Store, seed uint64, long time.Duration) {
 	for range sessions {
 		w.open(t)
 	}
+	const most = 5 // rounds of a short run
 	var sum tally
-	for end := time.Now().Add(long); sum.rounds == 0 || time.Now().Before(end); {
+	for end := time.Now().Add(long); sum.void() && sum.rounds < most || time.Now().Before(end); {
 		w.round(t, &sum)
 	}
 	t.Logf("%s: %d rounds, %d histories: %v; %d calls, of which %d of unknown outcome; %d terms, of which %d ended by themselves; the longest history has %d calls; the longest check took %v",
 		store.Name, sum.rounds, sum.rounds*keys, sum.results, sum.calls, sum.failed, sum.terms, sum.expired, sum.longest, sum.slowest.Round(time.Millisecond))
-	if sum.terms < sum.rounds*keys || sum.failed == 0 {
+	if sum.void() {
 		t.Error("void: there were hardly any terms, or no call failed")
 	}
 }
@@ -90,6 +91,9 @@ type tally struct {
 	slowest time.Duration
 	results map[porcupine.CheckResult]int
 }
+
+// void reports whether nothing was shown: there were hardly any terms, or no call failed.
+func (s *tally) void() bool { return s.rounds == 0 || s.terms < s.rounds*keys || s.failed == 0 }
 
 // workload is the sessions and what is between them and the store.
 type workload struct {
@@ -123,11 +127,13 @@ func (w *workload) round(t *testing.T, sum *tally) {
 	defer cancel()
 	w.rounds++
 	histories := make([]recorder, keys)
+	var stood []*client
 	var clients sync.WaitGroup
 	for k := range histories {
 		for s, b := range w.backends {
 			key := fmt.Sprintf("linear/%d/%d", w.rounds, k)
 			stands := w.client(s, b, key, &histories[k])
+			stood = append(stood, stands)
 			clients.Go(func() { stands.stand(ctx) })
 			if s%2 == 0 {
 				looks := w.client(sessions+s, b, key, &histories[k])
@@ -137,6 +143,9 @@ func (w *workload) round(t *testing.T, sum *tally) {
 	}
 	w.harm(ctx)
 	clients.Wait()
+	for _, c := range stood {
+		c.tidy(t)
+	}
 	sum.rounds++
 	for k := range histories {
 		w.check(t, &histories[k], sum)
