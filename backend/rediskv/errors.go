@@ -1,6 +1,7 @@
 package rediskv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,8 +17,14 @@ import (
 // out, so this session stands back for that long, and then leads with a token above all that it has seen.
 var ErrDataLost = errors.New("the store lost writes")
 
-// errNoAnswer replaces the bare "i/o timeout" of a request that ran into our own bound.
-var errNoAnswer = errors.New("redis did not answer")
+// errNoAnswer replaces the bare "i/o timeout" of a request that ran into our own bound, which is a deadline that was exceeded.
+var errNoAnswer error = unanswered{}
+
+type unanswered struct{}
+
+func (unanswered) Error() string { return "redis did not answer" }
+
+func (unanswered) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // errSilent says that the connection for events went dead without a word.
 var errSilent = errors.New("the connection for events does not answer")
