@@ -14,7 +14,7 @@ import (
 // A server that is cut off from the others goes on telling its clients that all is well, long after
 // the others have given the key away.
 func TestATermIsOverBeforeTheNextWhenItsServerIsCutOff(t *testing.T) {
-	const ttl, key = 3 * time.Second, "isolated"
+	const ttl, key = 6 * time.Second, "isolated" // less than the ten seconds after which a follower looks for another leader
 	cluster := servers.StartZooKeeperCluster(t, 3, servers.ZooKeeperCuttable())
 	a := open(t, []string{cluster.Member(0).Endpoint()}, zookeeper.WithTTL(ttl))
 	b := open(t, []string{cluster.Leader().Endpoint()}, zookeeper.WithTTL(ttl))

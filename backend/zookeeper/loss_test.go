@@ -39,8 +39,9 @@ func TestANodeWhoseCreationWasNotAnsweredIsRemoved(t *testing.T) {
 			tap.deaf.Store(false)
 		}
 	}
+	stay(t, operator, zookeeper.DefaultRoot+"/unanswered") // or there may be nowhere to create
 	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial))
-	l := win(t, b, "unanswered", "makes the nodes above")
+	l := win(t, b, "unanswered", "first")
 	if err := l.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +92,8 @@ func TestATermOutlivesItsConnection(t *testing.T) {
 func TestATermThatNobodyRenewsEndsOnASessionThatLives(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(shortTTL))
-	forgotten, kept := win(t, b, "forgotten", "value"), win(t, b, "kept", "value")
 	began := time.Now()
+	forgotten, kept := win(t, b, "forgotten", "value"), win(t, b, "kept", "value")
 	next := campaign(t, t.Context(), open(t, []string{server.Endpoint()}), "forgotten", "next")
 	for {
 		trial.Insist(t, "Renew", renew(t, kept))
@@ -117,7 +118,7 @@ func TestAClientDoesNotOutliveItsSession(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	operator := connect(t, server.Endpoint())
 	tap := &wiretap{}
-	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(shortTTL))
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(long))
 	l := win(t, b, "outlived", "value")
 	if err := revoke(t.Context(), server, operator, queued(t, operator, "outlived", 1)[0]); err != nil {
 		t.Fatal(err)
@@ -139,7 +140,7 @@ func TestAClientDoesNotOutliveItsSession(t *testing.T) {
 func TestASessionThatIsLostIsFollowedByAnother(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	operator := connect(t, server.Endpoint())
-	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(shortTTL))
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(long))
 	held := win(t, b, "held", "value")
 	guard := win(t, open(t, []string{server.Endpoint()}), "waited/for", "guard")
 	waiting := campaign(t, t.Context(), b, "waited/for", "value")
@@ -167,12 +168,16 @@ func TestASessionThatIsLostIsFollowedByAnother(t *testing.T) {
 // Callers who leave while nobody answers leave no pile of requests behind.
 func TestRequestsThatWereAbandonedComeToAnEnd(t *testing.T) {
 	server := servers.StartZooKeeper(t)
-	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(shortTTL))
+	const ttl = 2 * time.Second
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(ttl))
 	l := win(t, b, "abandoned", "value")
 	before := runtime.NumGoroutine()
 	server.Pause()
+	_, err := l.Renew(trial.Within(t))
+	trial.MustPass(t, "Renew with a server that stands still", err)
+	trial.MustBe(t, "Renew with a server that stands still", err, context.DeadlineExceeded)
 	most := 0
-	for began := time.Now(); time.Since(began) < 3*shortTTL; {
+	for began := time.Now(); time.Since(began) < 3*ttl; {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		if _, err := l.Renew(ctx); err == nil {
 			t.Error("Renew works with a server that stands still")

@@ -41,7 +41,7 @@ func TestRenewalsAreProvedTogether(t *testing.T) {
 	for _, n := range []int{1, 10, 250} {
 		var p proofs
 		tap := &wiretap{sees: p.count}
-		b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(long))
+		b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(time.Minute)) // longer than so many wins take
 		key := func(i int) string { return fmt.Sprintf("together/%d/%d", n, i) }
 		leases := make([]backend.Lease, n)
 		for i := range leases {
@@ -114,7 +114,7 @@ func TestRenewalsFindARhythm(t *testing.T) {
 	operator := connect(t, server.Endpoint())
 	var p proofs
 	tap := &wiretap{sees: p.count}
-	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(6*time.Second))
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(15*time.Second))
 	first, second := win(t, b, "rhythm/1", "x"), win(t, b, "rhythm/2", "x")
 	for range 5 { // more than once only where the machine is slow
 		g, err := first.Renew(trial.Within(t))

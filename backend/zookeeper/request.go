@@ -76,10 +76,14 @@ func send[T any](ctx context.Context, s *session, request func(*zk.Conn) (T, err
 	defer timer.Stop()
 	select {
 	case a := <-answered:
-		if backend.Now().Since(sent) >= s.b.bound && a.err != nil {
-			return none, fmt.Errorf("%w within %v: %w", errNoAnswer, s.b.bound, a.err)
+		err, took := s.judge(a.err), backend.Now().Since(sent)
+		switch {
+		case err != nil && took >= s.b.bound:
+			err = fmt.Errorf("%w within %v: %w", errNoAnswer, s.b.bound, err)
+		case errors.Is(err, zk.ErrConnectionClosed) && took >= s.b.bound/2: // as nothing came over it
+			err = fmt.Errorf("%w within %v: %w", errNoAnswer, s.b.bound/2, err)
 		}
-		return a.value, s.judge(a.err)
+		return a.value, err
 	case <-timer.C: // there was no connection to be taken for dead
 		return none, fmt.Errorf("%w within %v", errNoAnswer, s.b.bound)
 	case <-ctx.Done():

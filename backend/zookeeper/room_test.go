@@ -74,10 +74,8 @@ func TestLongQueuesFindRoom(t *testing.T) {
 	const n, key = 5000, "room/queue"
 	tap := &wiretap{}
 	b := open(t, []string{server.Endpoint()}, zookeeper.WithTTL(time.Minute), zookeeper.WithDialer(tap.dial))
-	if err := win(t, b, key, "x").Resign(trial.Within(t)); err != nil { // makes the nodes above
-		t.Fatal(err)
-	}
 	parent := zookeeper.DefaultRoot + "/" + key
+	stay(t, operator, parent)
 	for from := 0; from < n; from += 1000 {
 		var ops []any
 		for i := from; i < from+1000; i++ {
@@ -128,8 +126,10 @@ func TestLongKeysHaveRoom(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if err := errors.Join(trial.RenewAll(trial.Within(t), leases)...); err != nil {
-		t.Fatal(err)
+	for turn := 0; turn < 5 && p.most.Load() != 100; turn++ { // more than once only where not all ask in the same moment
+		if err := errors.Join(trial.RenewAll(trial.Within(t), leases)...); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if p.most.Load() != 100 {
 		t.Errorf("at most %d terms were proved together, so that the longest request was not seen", p.most.Load())

@@ -82,10 +82,8 @@ func TestStrangersBelowTheKeyDoNotCount(t *testing.T) {
 	server := servers.StartZooKeeper(t)
 	operator := connect(t, server.Endpoint())
 	b := open(t, []string{server.Endpoint()})
-	for _, path := range []string{"/hustings", "/hustings/a", "/hustings/a/b", "/hustings/a/_c_x-lock-0000000000", "/hustings/a/latch-1"} {
-		if _, err := operator.Create(path, nil, zk.FlagPersistent, zk.WorldACL(zk.PermAll)); err != nil {
-			t.Fatal(err)
-		}
+	for _, path := range []string{"/hustings/a/b", "/hustings/a/_c_x-lock-0000000000", "/hustings/a/latch-1"} {
+		stay(t, operator, path)
 	}
 	win(t, b, "a", "ours")
 	win(t, b, "a/b", "ours too")

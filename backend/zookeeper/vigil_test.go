@@ -45,25 +45,24 @@ func expect(t testing.TB, all <-chan news, value string, within time.Duration) {
 // An event that never comes costs some time, and neither a key nor an observer.
 func TestAWatchThatFellSilentIsNoticed(t *testing.T) {
 	server := servers.StartZooKeeper(t)
-	const key = "silent"
+	const key, ttl = "silent", 3 * time.Second
 	leader := win(t, open(t, []string{server.Endpoint()}), key, "leader")
 	tap := &wiretap{mute: new(atomic.Bool), watches: make(chan struct{}, 16)}
-	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(shortTTL))
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(ttl))
 	all := told(t, b, key)
 	expect(t, all, "leader", trial.Patience)
 	next := campaign(t, t.Context(), b, key, "next")
-	for range 2 { // of the leader's node, for both, and of the candidate's own
+	for range 2 { // on the leader's node, for both, and on the candidate's own
 		trial.Receive(t, "a watch", tap.watches)
 	}
-	<-time.After(servers.ZooKeeperTick) // until the last was answered
 	tap.mute.Store(true)
 	if err := leader.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if won := trial.Receive(t, "the next win", next); won.err != nil {
+	if won := trial.ReceiveWithin(t, "the next win", next, 10*ttl); won.err != nil {
 		t.Fatal(won.err)
 	}
-	expect(t, all, "next", trial.Patience)
+	expect(t, all, "next", 10*ttl) // a long silence is four TTLs
 }
 
 // The client's own watches need not bring to light what happened before a new connection was made.
@@ -93,10 +92,9 @@ func TestAnOutageIsTold(t *testing.T) {
 	all := told(t, b, key)
 	expect(t, all, "leader", trial.Patience)
 	next := campaign(t, t.Context(), b, key, "next")
-	for range 2 { // of the leader's node, for both, and of the candidate's own
+	for range 2 { // on the leader's node, for both, and on the candidate's own
 		trial.Receive(t, "a watch", tap.watches)
 	}
-	<-time.After(servers.ZooKeeperTick) // until the last was answered
 	tap.kill()
 	n := trial.ReceiveWithin(t, "the end of an observation", all, 2*long) // a long silence is four TTLs
 	trial.MustPass(t, "an observation", n.err)
