@@ -119,7 +119,7 @@ func TestRights(t *testing.T) {
 		user := "without" + strings.NewReplacer("+", "-", "|", "-").Replace(right)
 		rights := append(append([]string{}, where...), candidateRights()[:i]...)
 		grant(server, user, append(rights, candidateRights()[i+1:]...)...)
-		b := open(t, login(t, server, user, "s3cret-"+user), rediskv.WithTTL(2*time.Second))
+		b := open(t, login(t, server, user, "s3cret-"+user), rediskv.WithTTL(long))
 		denied("without "+right, play(t, b, free, "rights/mine"))
 		if ttl := server.Cli("pttl", "{rights/mine}:lease"); ttl == "-1" {
 			t.Errorf("without %s: the record that is left never expires", right)

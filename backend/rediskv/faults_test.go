@@ -30,7 +30,7 @@ func openProcess(_ context.Context, addr string, ttl time.Duration) (backend.Bac
 
 // TestFaults plays every failure with candidates in processes of their own.
 func TestFaults(t *testing.T) {
-	const ttl = 2 * time.Second
+	const ttl = 3 * time.Second
 	faults.Run(t, faults.Harness{
 		TTL:       ttl,
 		Expiry:    ttl + 100*time.Millisecond,

@@ -3,6 +3,7 @@ package rediskv_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // led before must be over, and then leads with a token above.
 func TestDataLost(t *testing.T) {
 	t.Parallel()
-	const ttl = 2 * time.Second
+	const ttl = 4 * time.Second
 	for name, lose := range map[string]func(*servers.Redis){
 		"flushed":           func(s *servers.Redis) { s.Cli("flushall") },
 		"restarted":         func(s *servers.Redis) { s.Restart() },
@@ -32,7 +33,10 @@ func TestDataLost(t *testing.T) {
 			server := servers.StartRedis(t, servers.RedisInMemory())
 			server.Cli("set", "{lost}:fence", "10")
 			leader := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
-			follower := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
+			client := connect(t, server.Endpoint())
+			var asked refusal
+			client.AddHook(&asked)
+			follower := open(t, client, rediskv.WithTTL(ttl))
 			old := trial.Win(t, leader, "lost", "old")
 			waiting := trial.Campaign(t, t.Context(), follower, "lost", "new")
 			listeners(t, connect(t, server.Endpoint()), "lost", 1)
@@ -49,9 +53,8 @@ func TestDataLost(t *testing.T) {
 					return
 				}
 			}
-			noticed := time.Now()
-			if noticed.Sub(began) > 2*ttl {
-				t.Errorf("it was noticed after %v", noticed.Sub(began))
+			if noticed := time.Since(began); noticed > 2*ttl {
+				t.Errorf("it was noticed after %v", noticed)
 			}
 			l := persist(t, follower, "lost", "new")
 			if l.Token() <= old.Token() {
@@ -60,7 +63,7 @@ func TestDataLost(t *testing.T) {
 			if backend.Now().Since(old.Grant().Sent) < ttl {
 				t.Error("the old term could still be valid")
 			}
-			if stood := time.Since(noticed); stood < ttl-100*time.Millisecond || stood > ttl+trial.Patience/2 {
+			if stood := backend.Now().Since(asked.first(t)); stood < ttl || stood > ttl+trial.Patience/2 {
 				t.Errorf("it stood back for %v, want about a TTL", stood)
 			}
 			if _, err := old.Renew(trial.Within(t)); !errors.Is(err, backend.ErrLost) {
@@ -74,6 +77,41 @@ func TestDataLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refusal is a client's hook that notes when the first try was sent which found the store behind.
+type refusal struct {
+	holding // which holds nothing
+
+	mu   sync.Mutex
+	sent backend.Instant
+}
+
+func (r *refusal) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		sent := backend.Now()
+		err := next(ctx, cmd)
+		if c, ok := cmd.(*redis.Cmd); ok {
+			if answer, _ := c.Slice(); len(answer) > 0 && answer[0] == "behind" {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if r.sent == (backend.Instant{}) {
+					r.sent = sent
+				}
+			}
+		}
+		return err
+	}
+}
+
+func (r *refusal) first(t testing.TB) backend.Instant {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sent == (backend.Instant{}) {
+		t.Error("no try found the store behind")
+	}
+	return r.sent
 }
 
 // persist campaigns until it wins, as an election would, for as long as it fails in passing.

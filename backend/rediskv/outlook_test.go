@@ -45,7 +45,7 @@ func mustFollow(t testing.TB, g backend.Grant, waiting <-chan trial.Outcome, lea
 // Who waits or observes makes no request while the leader renews, and looks when the lease ends that was renewed last.
 func TestNobodyLooksWhileTheLeaderRenews(t *testing.T) {
 	t.Parallel()
-	const ttl = 2 * time.Second
+	const ttl = 4 * time.Second
 	server := servers.StartRedis(t)
 	operator := connect(t, server.Endpoint())
 	var calls counter
@@ -76,17 +76,20 @@ func TestNobodyLooksWhileTheLeaderRenews(t *testing.T) {
 // What a leader of an earlier version does, which does not tell that it renews, is seen by looking.
 func TestRenewedInSilence(t *testing.T) {
 	t.Parallel()
-	const ttl = time.Second
+	const ttl = 3 * time.Second
 	server := servers.StartRedis(t)
+	operator := connect(t, server.Endpoint())
 	a, b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl)), open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
 	trial.Win(t, a, "old", "x")
 	waiting := trial.Campaign(t, t.Context(), b, "old", "y")
-	listeners(t, connect(t, server.Endpoint()), "old", 1)
+	listeners(t, operator, "old", 1)
 	last := backend.Now()
 	for range 6 {
 		<-time.After(ttl / 3)
 		last = backend.Now()
-		server.Cli("pexpire", "{old}:lease", fmt.Sprint(ttl.Milliseconds()))
+		if there, err := operator.PExpire(trial.Within(t), "{old}:lease", ttl).Result(); err != nil || !there {
+			t.Fatalf("renewing: %v, error %v", there, err)
+		}
 	}
 	o := trial.Receive(t, "the win", waiting)
 	if o.Err != nil {
@@ -122,14 +125,14 @@ func TestToldLate(t *testing.T) {
 // Messages cannot keep anybody from looking for ever.
 func TestToldForEver(t *testing.T) {
 	t.Parallel()
-	const ttl = 300 * time.Millisecond
+	const ttl = 600 * time.Millisecond
 	server := servers.StartRedis(t)
 	operator := connect(t, server.Endpoint())
 	a, b := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl)), open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl))
 	for key, message := range map[string]string{"liar": "won %d 86400000 %.0s", "liar/too": "won %d 86400000 0 %s"} {
-		l := trial.Win(t, a, key, "x")
+		l := persist(t, a, key, "x")
 		message = fmt.Sprintf(message, l.Token(), operator.HGet(trial.Within(t), "{"+key+"}:lease", "holder").Val())
-		waiting := trial.Campaign(t, t.Context(), b, key, "y")
+		waiting := trial.Candidate(t, t.Context(), b, key, "y")
 		again := time.NewTicker(ttl / 10)
 		defer again.Stop()
 		for won := false; !won; {
@@ -167,7 +170,7 @@ func TestRenewalsThatCannotBeTold(t *testing.T) {
 // nobody from looking.
 func TestOtherDatabase(t *testing.T) {
 	t.Parallel()
-	const ttl = 2 * time.Second
+	const ttl = 4 * time.Second
 	server := servers.StartRedis(t)
 	elsewhere := func(o *redis.Options) { o.DB = 1 }
 	here, there := open(t, connect(t, server.Endpoint()), rediskv.WithTTL(ttl)), open(t, connect(t, server.Endpoint(), elsewhere), rediskv.WithTTL(ttl))

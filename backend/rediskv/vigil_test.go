@@ -164,7 +164,7 @@ func TestSubscriptionThatIsNotConfirmed(t *testing.T) {
 			return &deafConn{Conn: conn}, err
 		}
 	})
-	b := open(t, client, rediskv.WithTTL(3*time.Second)) // requests are bounded by 1 s
+	b := open(t, client, rediskv.WithTTL(9*time.Second)) // requests are bounded by 3 s
 	lease := trial.Win(t, b, "unconfirmed", "x")
 	trial.Win(t, open(t, connect(t, server.Endpoint()), rediskv.WithTTL(long)), "unconfirmed/taken", "x")
 	lost, observed := make(chan error, 1), make(chan error, 1)
