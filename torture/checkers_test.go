@@ -149,6 +149,10 @@ func TestOnlyALapseForgives(t *testing.T) {
 		undone(e)
 		e.fenced.overwrote = map[uint64]int{5: 1}
 	}
+	before := func(e *evidence) { // the store let go of the first who had the token
+		shared(e)
+		e.gone[8] = 9650
+	}
 	reversed := func(e *evidence) { e.back = []reversal{{at: 9900, newer: 7100, what: "token 7 after 8"}} }
 	const (
 		slack = int64(time.Second) // more than any that the checkers have
@@ -167,6 +171,7 @@ func TestOnlyALapseForgives(t *testing.T) {
 		"a token of two, before":           {shared, stores.Lapse{From: 9700 + slack, Again: 9700 + slack, Ended: 9800 + slack}, false},
 		"a token of two, the second lost":  {shared, stores.Lapse{From: 6000, Again: 9600, Ended: 9650}, true},
 		"a token of two, a TTL later":      {shared, stores.Lapse{From: 1000, Again: 1000, Ended: 4900}, false},
+		"a token of two, the first gone":   {before, stores.Lapse{From: 6000, Again: 6000, Ended: 7500}, true},
 		"a lower token":                    {lower, stores.Lapse{From: 6000, Again: 6000, Ended: 8000}, true},
 		"a lower token, a TTL later":       {lower, stores.Lapse{From: 1000, Again: 1000, Ended: 4900}, false},
 		"an update under a token of two":   {undone, stores.Lapse{From: 6000, Again: 6000, Ended: 8000}, true},

@@ -146,7 +146,7 @@ type lag struct {
 func (e *evidence) lags() (lags []lag) {
 	for _, t := range e.history.sorted() {
 		gone, ok := e.gone[t.token]
-		if !ok || e.ousted(t) {
+		if !ok || e.ousted(t) || gone < t.start && e.twice(t.token) { // it was another's, who had the token before
 			continue
 		}
 		// The store's letting go is as good as a next term that begins then.
