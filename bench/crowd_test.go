@@ -19,6 +19,7 @@ type crowd struct {
 	leave chan struct{} // one element has one leader give up
 	left  sync.WaitGroup
 
+	stood  atomic.Int64 // candidacies so far
 	began  atomic.Int64 // reigns so far
 	failed atomic.Int64
 	why    atomic.Pointer[error] // the first failure
@@ -32,6 +33,7 @@ func newCrowd(t testing.TB) *crowd {
 
 // stand adds a candidacy, which leads until it is asked to leave, and then is no more.
 func (c *crowd) stand(s session, key string) {
+	c.stood.Add(1)
 	c.left.Go(func() {
 		err := s.stand(c.ctx, key, func(reign) {
 			c.began.Add(1)
@@ -48,9 +50,15 @@ func (c *crowd) stand(s session, key string) {
 	})
 }
 
-// lead waits until n reigns have begun, and returns how many have when time is up.
+// lead waits until n reigns have begun, and returns how many have then, when time is up, or when all others have failed.
 func (c *crowd) lead(n int, limit time.Duration) int {
-	return int(settle(int64(n), limit, func() int64 { return c.began.Load() + c.failed.Load() }) - c.failed.Load())
+	settle(int64(n), limit, func() int64 {
+		if began := c.began.Load(); began+c.failed.Load() < c.stood.Load() {
+			return began
+		}
+		return int64(n)
+	})
+	return int(c.began.Load())
 }
 
 // settle waits until what is counted has come to n, or time is up, and returns what it has come to.

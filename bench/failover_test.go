@@ -53,7 +53,7 @@ func slack(store string, ttl time.Duration) float64 {
 func failover(t *testing.T, r *run, s system, ttl time.Duration, i int) time.Duration {
 	st, key := r.store(s.store), fmt.Sprintf("bench/failover/%s-%d", s.slug(), i)
 	self := startChild(t, s, st.at("leader", ttl), key, 0)
-	c := challenge(t, mustOpen(t, s, st.at("challenger", ttl)), key)
+	c := challenge(t, s, st.at("challenger", ttl), key)
 	<-time.After(ttl/2 + rand.N(ttl/2))
 	began := time.Now()
 	self.Kill()

@@ -18,7 +18,7 @@ func measurePause(t *testing.T, r *run) {
 		for i := range pick(r, 1, 3) {
 			key := fmt.Sprintf("bench/pause/%s-%d", s.slug(), i)
 			self := startChild(t, s, st.at("leader", ttl), key, limit)
-			c := challenge(t, mustOpen(t, s, st.at("challenger", ttl)), key)
+			c := challenge(t, s, st.at("challenger", ttl), key)
 			stale, n := pause(t, self, 3*ttl)
 			c.since()
 			self.Kill()

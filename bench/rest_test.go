@@ -121,7 +121,7 @@ func restOfTen(t *testing.T, s system, st *store, ttl, window time.Duration) flo
 		t.Fatalf("%s: nobody leads; %s", s.id(), c.complaint())
 	}
 	<-time.After(2 * time.Second) // until all have queued up
-	return m.over(t, window)
+	return m.atRest(t, window)
 }
 
 func restOfMany(t *testing.T, s system, st *store, n int, ttl, window time.Duration) float64 {
@@ -136,9 +136,9 @@ func restOfMany(t *testing.T, s system, st *store, n int, ttl, window time.Durat
 	for i := range n {
 		c.stand(session, fmt.Sprintf("bench/rest-many/%s/%d", s.slug(), i))
 	}
-	if got := c.lead(n, 2*patience); got != n {
+	if got := c.lead(n, 2*patience); got < n { // more where a term was lost
 		t.Errorf("%s: %d of %d elections are held; %s", s.id(), got, n, c.complaint())
 	}
 	<-time.After(ttl) // until all have found the rhythm in which they share
-	return m.over(t, window)
+	return m.atRest(t, window)
 }

@@ -116,6 +116,7 @@ func weigh(t *testing.T, r *run, s system, size size) (weights [2]weight) {
 	defer func() { c.end(all...) }()
 	for i := range weights { // leading, then waiting
 		p.Name = fmt.Sprintf("process-%d", i)
+		still(pick(r, 300*time.Millisecond, 2*time.Second), patience) // of those who were weighed before
 		before := scales()
 		session, err := s.open(p)
 		if err != nil {
