@@ -254,7 +254,7 @@ func holds() held {
 // settle waits, within a bound, until no more is held than before: goroutines that were told to end need a
 // moment for it.
 func settle(before held) held {
-	deadline := time.NewTimer(2 * time.Second)
+	deadline := time.NewTimer(3 * time.Second)
 	defer deadline.Stop()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
@@ -266,7 +266,7 @@ func settle(before held) held {
 		select {
 		case <-poll.C:
 		case <-deadline.C:
-			return now
+			return holds()
 		}
 	}
 }

@@ -283,7 +283,7 @@ func (c *candidate) heal() {
 // join undoes a split, once all members are there to hear of it.
 func (n *nemesis) join(cluster stores.Forgetful) {
 	n.Helper()
-	const patience = 10 * time.Second
+	const patience = 30 * time.Second
 	if !n.within(patience, "the members to be joined again", func() bool {
 		ctx, cancel := context.WithTimeout(n.Context(), time.Second)
 		defer cancel()
@@ -387,16 +387,21 @@ func (n *nemesis) quiet() bool {
 }
 
 // traces returns what is in the store after all have left, when they had half a TTL: not long enough for anything
-// to end by itself.
-func (n *nemesis) traces() []string {
+// to end by itself. Where the store did not answer in that time, the first answer counts.
+func (n *nemesis) traces() (traces []string) {
 	n.Helper()
-	traces := []string{"unknown"}
-	n.within(n.timing.ttl/2, "an empty store", func() bool {
-		if found, err := n.look(); err == nil {
-			traces = found
+	known := false
+	empty := func() bool {
+		found, err := n.look()
+		if err == nil {
+			traces, known = found, true
 		}
-		return len(traces) == 0
-	})
+		return known && len(traces) == 0
+	}
+	n.within(n.timing.ttl/2, "an empty store", empty)
+	if !known && !n.within(n.timing.bound(), "the store to tell what is left", func() bool { return empty() || known }) {
+		return []string{"unknown"}
+	}
 	return traces
 }
 

@@ -3,7 +3,9 @@
 package torture
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -80,16 +82,20 @@ func torture(t *testing.T, store stores.Store, s setting) {
 
 // run plays periods of faults, healing after each: a storm and duels by turns.
 func (n *nemesis) run(p *planner, long time.Duration) (healings []healing) {
-	const tooLong = 10 * time.Second // for a test among others
-	if long == 0 && n.timing.expiry > tooLong {
-		n.carryOut(p.sketch(n.timing), n.timing.expiry)
-		return append(healings, n.heal())
-	}
-	if long == 0 {
+	const (
+		tooLong = 10 * time.Second // for a test among others
+		most    = 4                // turns of a short run, whose first may have shown nothing
+	)
+	for turn := 0; long == 0 && turn < most && (turn == 0 || n.void(healings)); turn++ {
+		if n.timing.expiry > tooLong {
+			n.carryOut(p.sketch(n.timing), n.timing.expiry)
+			healings = append(healings, n.heal())
+			continue
+		}
 		n.carryOut(p.duels(n.timing, 1), n.timing.expiry)
 		healings = append(healings, n.heal())
 		n.carryOut(p.storm(n.timing.ttl, 4*n.timing.ttl), time.Second)
-		return append(healings, n.heal())
+		healings = append(healings, n.heal())
 	}
 	for end := time.Now().Add(long); time.Now().Before(end); {
 		n.carryOut(p.storm(n.timing.ttl, p.between(5*n.timing.ttl, 25*n.timing.ttl/2)), time.Second)
@@ -98,6 +104,15 @@ func (n *nemesis) run(p *planner, long time.Duration) (healings []healing) {
 		healings = append(healings, n.heal())
 	}
 	return healings
+}
+
+// void reports whether the run has shown nothing so far.
+func (n *nemesis) void(healings []healing) bool {
+	n.Helper()
+	n.listen()
+	e := n.evidence()
+	e.healings = healings
+	return len(e.void()) > 0
 }
 
 // heal looks that the election is well again, now that all is mended.
@@ -122,17 +137,21 @@ func (n *nemesis) gather(healings []healing) *evidence {
 		disorder = append(disorder, "the sessions of dead candidates did not end")
 	}
 	n.listen()
-	e := &evidence{
-		timing: n.timing, history: n.history, deeds: n.deeds, deposed: n.deposed, healings: healings,
-		disorder: disorder, traces: traces,
-	}
+	e := n.evidence()
+	e.healings, e.disorder, e.traces = healings, disorder, traces
+	return e
+}
+
+// evidence is what is known up to now.
+func (n *nemesis) evidence() *evidence {
+	e := &evidence{timing: n.timing, history: n.history, deeds: n.deeds, deposed: n.deposed}
 	if cluster, ok := n.cluster.(stores.Forgetful); ok {
 		e.lapses = cluster.Lapses()
 	}
 	e.fenced, e.plain = n.register.counters()
 	n.watch.mu.Lock()
 	defer n.watch.mu.Unlock()
-	e.gone, e.back = n.watch.gone, n.watch.back
+	e.gone, e.back = maps.Clone(n.watch.gone), slices.Clone(n.watch.back)
 	return e
 }
 

@@ -137,9 +137,12 @@ func (w *world) leads() (*candidate, *term) {
 // ready waits until all candidates stand for election, and one has written.
 func (w *world) ready() {
 	w.Helper()
-	w.within(w.timing.bound(), "candidates to stand and one to lead", func() bool {
+	const patience = time.Minute // for what is started, on a machine that is busy
+	if !w.within(patience, "candidates to stand and one to lead", func() bool {
 		return w.standing() && w.register.wrote(time.Time{})
-	})
+	}) {
+		w.Fatal("the election did not begin")
+	}
 }
 
 // standing reports whether all candidates' processes have begun to listen to signals, those that were started

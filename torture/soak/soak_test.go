@@ -40,6 +40,17 @@ const judged = 2 * time.Minute
 // tally counts what happened. It must have been much.
 type tally struct{ terms, left, resigned, revoked, errors atomic.Int64 }
 
+// void tells what there was too little of in a run of that length, or nothing.
+func (s *tally) void(length time.Duration) string {
+	switch least := int64(length / termTime); {
+	case s.terms.Load() < least:
+		return fmt.Sprintf("%d terms, want at least %d", s.terms.Load(), least)
+	case s.left.Load() == 0 || s.resigned.Load() == 0 || s.revoked.Load() == 0:
+		return "nobody left, nobody resigned, or no session was revoked"
+	}
+	return ""
+}
+
 // TestSoak runs elections in which candidates resign, leave and stand again, and lose their sessions to an operator,
 // and follows what the process holds. The first fifth is not counted: pools and caches fill up.
 func TestSoak(t *testing.T) {
@@ -71,10 +82,13 @@ func soak(t *testing.T, store stores.Store, length time.Duration) {
 		}
 	}
 	samples := watch(t, cluster, length, &sum)
+	for turn := 0; length < judged && sum.void(length) != "" && turn < 5; turn++ { // where the machine is slow
+		samples = append(samples, watch(t, cluster, length, &sum)...)
+	}
 	cancel()
 	candidates.Wait()
 
-	if len(samples) < fewest {
+	if length >= judged && len(samples) < fewest {
 		t.Fatalf("void: %d samples, want at least %d", len(samples), fewest)
 	}
 	t.Logf("heap after collection in each fifth of the run, bytes: %.0f", fifths(samples))
@@ -96,11 +110,8 @@ func soak(t *testing.T, store stores.Store, length time.Duration) {
 			t.Errorf("%s grow: %v, allowed %v", c.name, trend, c.allowed)
 		}
 	}
-	if least := int64(length / termTime); sum.terms.Load() < least {
-		t.Errorf("void: %d terms, want at least %d", sum.terms.Load(), least)
-	}
-	if sum.left.Load() == 0 || sum.resigned.Load() == 0 || sum.revoked.Load() == 0 {
-		t.Error("void: nobody left, nobody resigned, or no session was revoked")
+	if void := sum.void(length); void != "" {
+		t.Errorf("void: %s", void)
 	}
 }
 
