@@ -114,9 +114,9 @@ func TestRenewalsFindARhythm(t *testing.T) {
 	operator := connect(t, server.Endpoint())
 	var p proofs
 	tap := &wiretap{sees: p.count}
-	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(15*time.Second))
+	b := open(t, []string{server.Endpoint()}, zookeeper.WithDialer(tap.dial), zookeeper.WithTTL(20*time.Second))
 	first, second := win(t, b, "rhythm/1", "x"), win(t, b, "rhythm/2", "x")
-	for range 5 { // more than once only where the machine is slow
+	for range 10 { // more than once only where the machine is slow
 		g, err := first.Renew(trial.Within(t))
 		if err != nil {
 			t.Fatal(err)
