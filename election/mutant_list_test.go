@@ -3,7 +3,7 @@ package election
 import "slices"
 
 func mutants() []mutant {
-	return slices.Concat(termMutants, machineMutants, callMutants, driverMutants, memoryMutants, etcdMutants, fileMutants, redisMutants, zookeeperMutants)
+	return slices.Concat(termMutants, machineMutants, callMutants, driverMutants, memoryMutants, consulMutants, etcdMutants, fileMutants, redisMutants, zookeeperMutants)
 }
 
 // Bugs of clocks, deadlines and terms.
