@@ -34,6 +34,10 @@ var consulMutants = []mutant{
 		old: "b.ttl.String(),", new: "(b.ttl * 9 / 10).String(),",
 	},
 	{
+		name: "a renewal promises the time after which Consul ends a session", like: "M11", dir: "backend/consul", run: consulGrants, file: "backend/consul/session.go",
+		old: "\t\ts.grant = backend.Grant{Sent: sent, TTL: b.ttl}", new: "\t\ts.grant = backend.Grant{Sent: sent, TTL: 2 * b.ttl}",
+	},
+	{
 		name: "a renewal does not extend", like: "M8", dir: "backend/consul", run: "TestTermThat", file: "backend/consul/lease.go",
 		old: "\tc.grant = s.grant\n\treturn c.grant, nil", new: "\treturn s.grant, nil",
 	},
@@ -86,6 +90,10 @@ var consulMutants = []mutant{
 		old: "\t\t\tchanged = append(changed, s)\n", new: "\t\t\ts.seen = time.Now()\n",
 	},
 	{
+		name: "a query that fails is the loss of a term", like: "M9", dir: "backend/consul", run: "TestServerRestarts", file: "backend/consul/lease.go",
+		old: "func(err error) { tell(l.b.wrap(\"wait\", l.c.key, err)) })", new: "func(error) { tell(backend.ErrLost) })",
+	},
+	{
 		name: "an observer is not told of a new value", dir: "backend/consul", run: consulObserved, file: "backend/consul/observe.go",
 		old: "(leader.Vacant() || r.lead.ModifyIndex == o.leader.ModifyIndex)", new: "(leader.Vacant() || o.began)",
 	},
@@ -136,6 +144,10 @@ var consulMutants = []mutant{
 	{
 		name: "terms pay for the end of one", dir: "backend/consul", run: consulProofs, file: "backend/consul/prove.go",
 		old: "refusal.among(i*proofOps, (i+1)*proofOps)", new: "refusal.among(i*0, len(all))",
+	},
+	{
+		name: "a refusal for want of a right proves the others", dir: "backend/consul", run: consulProofs, file: "backend/consul/errors.go",
+		old: "return ok && !denied(err) && ", new: "return ok && ",
 	},
 	{
 		name: "a list proves what was written to since", dir: "backend/consul", run: consulSurvey, file: "backend/consul/survey.go",

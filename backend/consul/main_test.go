@@ -1,9 +1,11 @@
 package consul_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -214,6 +216,19 @@ func (w *wire) waits(t testing.TB, n int) {
 	for range n {
 		trial.Receive(t, "a blocking query", w.blocked)
 	}
+}
+
+// transaction returns the text of a transaction, and leaves it as it is; of another request, nothing.
+func transaction(req *http.Request) string {
+	if req.URL.Path != "/v1/txn" {
+		return ""
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return ""
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	return string(body)
 }
 
 // connect makes a client of its own, closed at the end of the test, after what was registered later.

@@ -1,7 +1,6 @@
 package consul_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,12 +78,7 @@ func TestLooksGoOnForWhoComes(t *testing.T) {
 	var armed atomic.Bool
 	ending, end := make(chan struct{}), make(chan struct{})
 	w.answer = func(req *http.Request) *http.Response {
-		if req.URL.Path != "/v1/txn" {
-			return nil
-		}
-		body, err := io.ReadAll(req.Body)
-		req.Body = io.NopCloser(bytes.NewReader(body))
-		if err == nil && !strings.Contains(string(body), "~term") && armed.Swap(false) { // a look at all
+		if text := transaction(req); text != "" && !strings.Contains(text, "~term") && armed.Swap(false) { // a look at all
 			<-req.Context().Done()
 			close(ending)
 			<-end

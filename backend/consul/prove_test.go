@@ -1,11 +1,9 @@
 package consul_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -28,12 +26,8 @@ type proofs struct {
 
 // count is a wire's answer: it lets all pass.
 func (p *proofs) count(req *http.Request) *http.Response {
-	if req.URL.Path != "/v1/txn" {
-		return nil
-	}
-	body, err := io.ReadAll(req.Body)
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	if n := int64(strings.Count(string(body), `"check-session"`)); err == nil && n > 0 && !strings.Contains(string(body), `"delete"`) {
+	text := transaction(req)
+	if n := int64(strings.Count(text, `"check-session"`)); n > 0 && !strings.Contains(text, `"delete"`) {
 		p.n.Add(1)
 		p.terms.Add(n)
 		p.most.Store(max(p.most.Load(), n))
@@ -153,11 +147,14 @@ func TestATermThatMayNotBeProved(t *testing.T) {
 		}
 		return nil
 	})
+	remove(t, operator, "proved/3")
 	p.most.Store(0)
 	for i, err := range trial.RenewAll(trial.Within(t), leases) {
 		switch {
 		case i == 7:
 			trial.MustBe(t, "the term that may not be proved", err, backend.ErrDenied)
+		case i == 3:
+			trial.MustBe(t, "the term that is lost beside it", err, backend.ErrLost)
 		case err != nil:
 			t.Errorf("term %d beside it: %v", i, err)
 		}
