@@ -46,6 +46,14 @@ var consulMutants = []mutant{
 		old: "return ops(locking(key, session, value), kv(", new: "return ops(kv(api.KVDelete, key), locking(key, session, value), kv(",
 	},
 	{
+		name: "an answer about another's session is a win", like: "M2", dir: "backend/consul", run: "TestNobodyWins", file: "backend/consul/campaign.go",
+		old: "lead.Session != c.session.id || term.Session != c.session.id || ", new: "",
+	},
+	{
+		name: "a write that may have been done is made again", like: "M7", dir: "backend/consul", run: "TestAWriteIsNot", file: "backend/consul/store.go",
+		old: "\tif reads(txn) {", new: "\tif reads(txn) || len(txn) > 0 {",
+	},
+	{
 		name: "the sibling that is there is taken over", like: "M14", dir: "backend/consul", run: "TestSiblingOf", file: "backend/consul/layout.go",
 		old: "kv(api.KVDelete, sibling(key)), locking(", new: "locking(",
 	},
@@ -56,6 +64,10 @@ var consulMutants = []mutant{
 	{
 		name: "what others took is cleared away with the rest", like: "M4", dir: "backend/consul", run: consulLoss, file: "backend/consul/layout.go",
 		old: "if e.kv.Session == session {", new: "if exists(e.kv) {",
+	},
+	{
+		name: "what has changed since it was read is given up all the same", like: "M4", dir: "backend/consul", run: consulLoss, file: "backend/consul/layout.go",
+		old: "return ops(append(checks, deletions...)...)", new: "return ops(deletions...)",
 	},
 	{
 		name: "observers see the token of the last write", like: "M6", dir: "backend/consul", run: consulLoss, file: "backend/consul/observe.go",
@@ -106,8 +118,20 @@ var consulMutants = []mutant{
 		old: "\t\tc.session.spent = c.session.spent || c.written\n", new: "",
 	},
 	{
+		name: "a session on which a write may still arrive is left to expire", dir: "backend/consul", run: consulSessions, file: "backend/consul/session.go",
+		old: "(b.calls.Closed() || s.spent)", new: "b.calls.Closed()",
+	},
+	{
 		name: "what was not there when it was looked for cannot come any more", dir: "backend/consul", run: consulUnknown, file: "backend/consul/session.go",
 		old: "\tif c.token != 0 {\n\t\tc.written = false", new: "\tif c.key != \"\" {\n\t\tc.written = false",
+	},
+	{
+		name: "a session is renewed for ever with what could not be given up", dir: "backend/consul", run: "TestAKeyThatCannot", file: "backend/consul/session.go",
+		old: "now.Since(c.since) >= ttl {", new: "now.Since(c.since) >= 1000*ttl {",
+	},
+	{
+		name: "giving up takes the time of the renewal", dir: "backend/consul", run: "TestGivingUpThat", file: "backend/consul/session.go",
+		old: "b.renewing/2)", new: "b.renewing*2)",
 	},
 	{
 		name: "a term that nobody renews lives with its session", dir: "backend/consul", run: "TestTermThat", file: "backend/consul/session.go",
