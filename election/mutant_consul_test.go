@@ -74,6 +74,18 @@ var consulMutants = []mutant{
 		old: "\t\treturn r.term.ModifyIndex", new: "\t\treturn r.lead.ModifyIndex",
 	},
 	{
+		name: "a native leader's token changes with its value", like: "M6", dir: "backend/consul", run: consulObserved, file: "backend/consul/observe.go",
+		old: "sameTerm(&r.lead, &o.leader):", new: "r.lead.ModifyIndex == o.leader.ModifyIndex:",
+	},
+	{
+		name: "two terms of one native session are one", like: "M6", dir: "backend/consul", run: consulObserved, file: "backend/consul/layout.go",
+		old: " && a.LockIndex == b.LockIndex", new: "",
+	},
+	{
+		name: "a sibling that a deposed leader left is a native one's token", like: "M6", dir: "backend/consul", run: consulObserved, file: "backend/consul/observe.go",
+		old: "case r.term.Session == r.lead.Session:", new: "case r.term.Session != \"\":",
+	},
+	{
 		name: "a renewal proves the session alone", like: "M13", dir: "backend/consul", run: consulLoss, file: "backend/consul/lease.go",
 		old: "\tif !proved {", new: "\tif !proved && renewed != nil {",
 	},
@@ -98,12 +110,24 @@ var consulMutants = []mutant{
 		old: "\t\tnow.index = 0 //", new: "\t\t_ = 0 //",
 	},
 	{
+		name: "a query that nobody answers is waited for", like: "M12", dir: "backend/consul", run: "TestAnObserverIs", file: "backend/consul/store.go",
+		old: "err = within(ctx, wait+wait/16+b.bound, get)", new: "err = get(ctx)",
+	},
+	{
 		name: "what others did to a key is not told to who has no query", like: "M12", dir: "backend/consul", run: "TestKeysBeyond", file: "backend/consul/pass.go",
 		old: "\t\t\tchanged = append(changed, s)\n", new: "\t\t\ts.seen = time.Now()\n",
 	},
 	{
 		name: "a query that fails is the loss of a term", like: "M9", dir: "backend/consul", run: "TestServerRestarts", file: "backend/consul/lease.go",
 		old: "func(err error) { tell(l.b.wrap(\"wait\", l.c.key, err)) })", new: "func(error) { tell(backend.ErrLost) })",
+	},
+	{
+		name: "a proof that was refused is the loss of a term", dir: "backend/consul", run: "TestARefused", file: "backend/consul/lease.go",
+		old: "\tif r.isTerm(l.c.session.id, l.c.token) {", new: "\tif r == nil {",
+	},
+	{
+		name: "an observer goes back in time", like: "M18", dir: "backend/consul", run: "TestAnObserverDoes", file: "backend/consul/observe.go",
+		old: "leader.Token < o.newest {", new: "leader.Token == 0 {",
 	},
 	{
 		name: "an observer is not told of a new value", dir: "backend/consul", run: consulObserved, file: "backend/consul/observe.go",
@@ -144,6 +168,10 @@ var consulMutants = []mutant{
 	{
 		name: "the end of a session is told to nobody who waits", dir: "backend/consul", run: consulSessions, file: "backend/consul/session.go",
 		old: "\tclose(s.lost)\n", new: "",
+	},
+	{
+		name: "who finds the session gone does not tell who leads on it", dir: "backend/consul", run: consulSessions, file: "backend/consul/session.go",
+		old: "\tfor c := range s.members {\n\t\tb.touch(c.key)\n\t}\n", new: "",
 	},
 	{
 		name: "the end of one term casts no doubt on its session", dir: "backend/consul", run: "TestALossCasts", file: "backend/consul/lease.go",
