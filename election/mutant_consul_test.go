@@ -42,6 +42,10 @@ var consulMutants = []mutant{
 		old: "\tc.grant = s.grant\n\treturn c.grant, nil", new: "\treturn s.grant, nil",
 	},
 	{
+		name: "a win begins with what is left of an old promise", dir: "backend/consul", run: "TestAWinIsOn", file: "backend/consul/session.go",
+		old: "\t\tif s.fresh(backend.Now()) {", new: "\t\tif s.fresh(backend.Now()) || !s.over {",
+	},
+	{
 		name: "who comes too late takes the key from who was faster", like: "M2", dir: "backend/consul", run: "TestConformance$/many_sessions", file: "backend/consul/layout.go",
 		old: "return ops(locking(key, session, value), kv(", new: "return ops(kv(api.KVDelete, key), locking(key, session, value), kv(",
 	},
@@ -162,6 +166,22 @@ var consulMutants = []mutant{
 		old: "\t\tif c.leads && over(now, c.grant) {", new: "\t\tif c.leads && over(now, c.grant) && c.gone {",
 	},
 	{
+		name: "a term that is over by its own clock is picked up again", dir: "backend/consul", run: "TestATermThatIsOver", file: "backend/consul/lease.go",
+		old: "if !c.gone && over(backend.Now(), c.grant) {", new: "if !c.gone && over(backend.Now(), c.grant) && c.session.over {",
+	},
+	{
+		name: "a session that was left to expire is taken up again", dir: "backend/consul", run: "TestASessionThatWas", file: "backend/consul/session.go",
+		old: " || len(s.members) == 0 && over(now, s.grant)) {", new: ") {",
+	},
+	{
+		name: "sessions that are over are remembered", dir: "backend/consul", run: "TestASessionThatWas", file: "backend/consul/session.go",
+		old: "len(s.members) == 0 && forgotten {", new: "len(s.members) == 0 && forgotten && s.over {",
+	},
+	{
+		name: "Close leaves the session", dir: "backend/consul", run: consulSessions, file: "backend/consul/backend.go",
+		old: "\t\tb.settle(ctx, s)\n", new: "\t\t_, _ = ctx, s\n",
+	},
+	{
 		name: "Close is not a no-op the second time", like: "M20", dir: "backend/consul", run: "TestConformance$/a_closed", file: "backend/consul/backend.go",
 		old: "if !returned {\n\t\treturn nil", new: "if !returned {\n\t\treturn errSessionLost",
 	},
@@ -184,6 +204,10 @@ var consulMutants = []mutant{
 	{
 		name: "no lock-delay is the default one", dir: "backend/consul", run: consulGrants, file: "backend/consul/options.go",
 		old: "b.lockDelay, b.delaySet = d, true", new: "b.lockDelay, b.delaySet = d, d > 0",
+	},
+	{
+		name: "the pauses in a lock-delay grow without end", dir: "backend/consul", run: "TestALongLock", file: "backend/consul/campaign.go",
+		old: "return min(next, maxRetry)", new: "return next",
 	},
 	{
 		name: "a renewal that hangs costs the term", dir: "backend/consul", run: "TestRenewalThat", file: "backend/consul/backend.go",
@@ -269,6 +293,10 @@ var consulMutants = []mutant{
 	{
 		name: "a key that was won keeps its query from those who wait", dir: "backend/consul", run: "TestAWonKey", file: "backend/consul/sight.go",
 		old: "if next := b.line.next(b); next != nil {", new: "if next := b.line.next(b); next != nil && !held {",
+	},
+	{
+		name: "a query on a held key blocks no longer than others", dir: "backend/consul", run: "TestHeldKeysCost", file: "backend/consul/sight.go",
+		old: "block = max(block, heldBlock)", new: "block = min(block, heldBlock)",
 	},
 	{
 		name: "held keys never give queries up", dir: "backend/consul", run: "TestMoreHeld", file: "backend/consul/sight.go",

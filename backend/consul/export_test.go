@@ -8,6 +8,9 @@ const MaxWindow = maxWindow
 // HeldQueries is how many queries block on held keys at most, where more are held than could have one.
 const HeldQueries = heldQueries
 
+// MaxTurns is how many single requests are under way at most.
+const MaxTurns = maxTurns
+
 // Lingering is how long a query goes on for nobody.
 const Lingering = lingering
 
@@ -27,6 +30,26 @@ func (w Window) Length() time.Duration { return time.Duration(w.w) }
 
 // WindowOf is the window that b remembers for key.
 func (b *Backend) WindowOf(key string) time.Duration { return time.Duration(b.window(key)) }
+
+// KeepWindow has b remember a window.
+func (b *Backend) KeepWindow(key string, w Window) { b.keepWindow(key, w.w) }
+
+// Windows is how many windows b remembers.
+func (b *Backend) Windows() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.windows)
+}
+
+// MaxWindows is how many windows are remembered at most.
+const MaxWindows = maxWindows
+
+// Sessions is how many sessions b remembers.
+func (b *Backend) Sessions() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.sessions)
+}
 
 func (w *Window) Won(drawn time.Duration) { w.w = w.w.won(drawn) }
 
