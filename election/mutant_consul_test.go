@@ -218,6 +218,16 @@ var consulMutants = []mutant{
 		old: "flight.NewRounds(b.ttl/gatherPart, b.proveAll)", new: "flight.NewRounds(b.ttl, b.proveAll)",
 	},
 	{
+		name: "a renewal waits until other requests have ended", dir: "backend/consul", run: consulProofs, file: "backend/consul/store.go",
+		old: "err := within(ctx, b.bound, func(ctx context.Context) error {\n\t\treturn repeat(",
+		new: "err := b.request(ctx, func(ctx context.Context) error {\n\t\treturn repeat(",
+	},
+	{
+		name: "a proof waits until other requests have ended", dir: "backend/consul", run: consulProofs, file: "backend/consul/store.go",
+		old: "return within(ctx, b.bound, func(ctx context.Context) error {\n\t\t_, err := b.transact",
+		new: "return b.request(ctx, func(ctx context.Context) error {\n\t\t_, err := b.transact",
+	},
+	{
 		name: "terms pay for the end of one", dir: "backend/consul", run: consulProofs, file: "backend/consul/prove.go",
 		old: "refusal.among(i*proofOps, (i+1)*proofOps)", new: "refusal.among(i*0, len(all))",
 	},
@@ -236,6 +246,10 @@ var consulMutants = []mutant{
 	{
 		name: "a list from before the question answers it", dir: "backend/consul", run: consulSurvey, file: "backend/consul/lease.go",
 		old: "c.surveyed > before", new: "c.surveyed+before > 0",
+	},
+	{
+		name: "a list from after the proof is taken for one from before", dir: "backend/consul", run: consulSurvey, file: "backend/consul/prove.go",
+		old: "\t\tc.unchanged = index\n", new: "\t\tc.unchanged = c.session.surveys.index + 0*index\n",
 	},
 	{
 		name: "lists are made though most of what they bring is others'", dir: "backend/consul", run: "TestWhereAList", file: "backend/consul/survey.go",
@@ -274,6 +288,10 @@ var consulMutants = []mutant{
 		old: "case <-enough:\n\t\t\treturn w.look(ctx)", new: "case <-enough:\n\t\t\treturn now, nil",
 	},
 	{
+		name: "windows are remembered without end", dir: "backend/consul", run: consulHerd, file: "backend/consul/window.go",
+		old: "if len(b.windows) >= maxWindows {", new: "if len(b.windows) >= 1000*maxWindows {",
+	},
+	{
 		name: "a key that holds something else is taken", dir: "backend/consul", run: consulRights, file: "backend/consul/campaign.go",
 		old: "now.kv.Flags != api.LockFlagValue:", new: "now.kv.Flags != api.LockFlagValue && now.kv.Flags == 1:",
 	},
@@ -301,6 +319,14 @@ var consulMutants = []mutant{
 	{
 		name: "held keys never give queries up", dir: "backend/consul", run: "TestMoreHeld", file: "backend/consul/sight.go",
 		old: "case !b.crowded && b.terms > b.maxQueries:", new: "case !b.crowded && b.terms > 1000*b.maxQueries:",
+	},
+	{
+		name: "a new value is not told to those who observe in the same process", dir: "backend/consul", run: "TestWhatABackend", file: "backend/consul/lease.go",
+		old: "\t\tl.b.touch(l.c.key)\n", new: "",
+	},
+	{
+		name: "a resignation is not told to those who observe in the same process", dir: "backend/consul", run: "TestWhatABackend", file: "backend/consul/session.go",
+		old: "\tb.touch(c.key)\n\tif c.token != 0 {", new: "\tif c.token != 0 {",
 	},
 	{
 		name: "one look that fails is the end", dir: "backend/consul", run: "TestLooksThatFail", file: "backend/consul/pass.go",

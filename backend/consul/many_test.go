@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -284,5 +285,35 @@ func TestManyAskAnAgentThatHangs(t *testing.T) {
 	all.Wait()
 	if took := time.Since(began); took > short {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// Renewals and proofs have connections of their own: requests that take long, as many as there may be, hold none of them up.
+func TestRenewalsWaitForNoTurn(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := newWire()
+	var armed atomic.Bool
+	var ended atomic.Int64
+	hanging := make(chan struct{}, 64)
+	w.answer = func(req *http.Request) *http.Response {
+		if q := req.URL.Query(); armed.Load() && strings.HasPrefix(req.URL.Path, "/v1/kv/") && !q.Has("index") && !q.Has("keys") {
+			hanging <- struct{}{}
+			<-req.Context().Done()
+			ended.Add(1)
+		}
+		return nil
+	}
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+	l := trial.Win(t, b, "turn/held", "x")
+	armed.Store(true)
+	for i := range consul.MaxTurns {
+		trial.Campaign(t, t.Context(), b, fmt.Sprintf("turn/%d", i), "x")
+	}
+	for range consul.MaxTurns {
+		trial.Receive(t, "a request that hangs", hanging)
+	}
+	if _, err := l.Renew(trial.Within(t)); err != nil || ended.Load() > 0 {
+		t.Errorf("Renew: %v, when %d requests had ended", err, ended.Load())
 	}
 }

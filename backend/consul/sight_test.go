@@ -1,10 +1,8 @@
 package consul_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -150,6 +148,36 @@ func TestHeldKeysDoWithoutAQuery(t *testing.T) {
 	w.asks(t, "without/free")
 }
 
+// Who observes a key is told at once what this Backend itself does with it, though there is no query on it and no look succeeds.
+func TestWhatABackendDoesNeedsNoLook(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	w := newWire()
+	w.answer = func(req *http.Request) *http.Response {
+		if text := transaction(req); text != "" && !strings.Contains(text, "~term") { // a look
+			<-req.Context().Done()
+		}
+		return nil
+	}
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long), consul.WithMaxQueries(1))
+	free := observe(t, b, "does/free")
+	free.until(t, "")
+	w.asks(t, "does/free")
+	own := observe(t, b, "does/key")
+	own.until(t, "")
+	l := trial.Win(t, b, "does/key", "x")
+	own.until(t, "x")
+	if err := l.Proclaim(trial.Within(t), []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	own.until(t, "y")
+	if err := l.Resign(trial.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+	own.until(t, "")
+	w.asks(t, "does/free")
+}
+
 // Who has no query of its own is told when a session is destroyed by the one that has.
 func TestALossCastsDoubtOnTheSession(t *testing.T) {
 	t.Parallel()
@@ -244,9 +272,7 @@ func TestRequestsThatOthersCancelled(t *testing.T) {
 		case strings.HasPrefix(path, "/v1/kv/"):
 			kind = "look"
 		case path == "/v1/txn":
-			body, err := io.ReadAll(req.Body)
-			req.Body = io.NopCloser(bytes.NewReader(body))
-			if text = string(body); err == nil && !strings.Contains(text, `"lock"`) && !strings.Contains(text, `"delete"`) {
+			if text = transaction(req); !strings.Contains(text, `"lock"`) && !strings.Contains(text, `"delete"`) {
 				kind = "transaction"
 			}
 		}

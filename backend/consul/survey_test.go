@@ -2,9 +2,11 @@ package consul_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,6 +136,54 @@ func TestWhoRenewsAloneIsProvedAlone(t *testing.T) {
 	if n := h.lists.Load() - before; n != 0 {
 		t.Errorf("%d lists for one", n)
 	}
+}
+
+// A list that comes while a proof is under way says nothing of how things were at the proof.
+func TestAListThatComesDuringAProof(t *testing.T) {
+	t.Parallel()
+	server := servers.StartConsul(t)
+	operator := connect(t, server.Endpoint())
+	rival := open(t, connect(t, server.Endpoint()), consul.WithTTL(long))
+	h := hold(t, server.Endpoint(), "survey/during", 100)
+	h.settle()
+	var armed atomic.Bool
+	answered, goOn := make(chan struct{}), make(chan struct{})
+	count := h.w.answer
+	h.w.answer = func(req *http.Request) *http.Response {
+		if req.URL.Path != "/v1/txn" || !armed.Swap(false) {
+			return count(req)
+		}
+		resp, err := h.w.transport.RoundTrip(req)
+		close(answered)
+		<-goOn
+		if err != nil {
+			return nil
+		}
+		return resp
+	}
+	h.w.beforeRenewal = func(context.Context) { <-time.After(300 * time.Millisecond) } // for all to come to it
+	armed.Store(true)
+	alone := trial.Beside(t, trial.Within(t), func(ctx context.Context) error { _, err := h.leases[7].Renew(ctx); return err })
+	trial.Receive(t, "the proof", answered)
+	remove(t, operator, h.key(7))
+	remove(t, operator, h.key(7)+"~term")
+	trial.Win(t, rival, h.key(7), "z")
+	before, others := h.lists.Load(), slices.Delete(slices.Clone(h.leases), 7, 8)
+	for range 2 { // first by the renewal that there was
+		for i, err := range trial.RenewAll(trial.Within(t), others) {
+			if err != nil {
+				t.Errorf("term %d of the others: %v", i, err)
+			}
+		}
+	}
+	if h.lists.Load() == before {
+		t.Error("there was no list, so that nothing is seen")
+	}
+	close(goOn)
+	if err := trial.Receive(t, "the end of the renewal", alone); err != nil {
+		t.Errorf("the renewal that was proved before the loss: %v", err)
+	}
+	h.renew(7)
 }
 
 // What a list does not name is not proved by it: Consul leaves out what the ACL token may not read, and forgets

@@ -1,6 +1,7 @@
 package consul_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -131,5 +132,28 @@ func TestAWriteInVainByChance(t *testing.T) {
 	}
 	if w.Late(0, 0); w == before {
 		t.Errorf("the window %v stays", w)
+	}
+}
+
+// A Backend stands for keys without number in its life, and remembers the windows of some.
+func TestFewWindowsAreRemembered(t *testing.T) {
+	t.Parallel()
+	b := open(t, connect(t, "127.0.0.1:1"))
+	var none, w consul.Window
+	w.Late(0, 0)
+	for i := range 3 * consul.MaxWindows {
+		key := fmt.Sprintf("window/%d", i)
+		b.KeepWindow(key, w)
+		if got := b.WindowOf(key); got != w.Length() {
+			t.Fatalf("the window of the key number %d is %v, want %v", i, got, w.Length())
+		}
+	}
+	if n := b.Windows(); n > consul.MaxWindows {
+		t.Errorf("%d windows are remembered", n)
+	}
+	before := b.Windows()
+	b.KeepWindow(fmt.Sprintf("window/%d", 3*consul.MaxWindows-1), none)
+	if n := b.Windows(); n != before-1 {
+		t.Errorf("%d windows are remembered after one of %d was none any more", n, before)
 	}
 }
