@@ -10,7 +10,7 @@ const (
 	consulProofs   = "TestRenewalsAreProved|TestATermThatMayNot|TestAProofThat|TestRenewalsWaitFor"
 	consulSurvey   = "TestOneRequestProves|TestWhoRenewsAlone|TestAListMust|TestAListThat"
 	consulObserved = "TestConformance$/Observe_follows|TestWhatANative"
-	consulLinger   = "TestAQuery|TestFewQueries|TestNoQueryOutlives"
+	consulQueries  = "TestAQuery|TestFewQueries|TestNoQueryOutlives|TestHeldKeysCost"
 	consulHerd     = "TestFewOfMany|TestTheLastOf|TestALookThat|TestAWriteIn|TestWhoSees|TestFewWindows"
 	consulRights   = "TestRights|TestServersOwn|TestKeyInUse|TestValueSize"
 )
@@ -114,7 +114,7 @@ var consulMutants = []mutant{
 		old: "\t\tnow.index = 0 //", new: "\t\t_ = 0 //",
 	},
 	{
-		name: "a query that nobody answers is waited for", like: "M12", dir: "backend/consul", run: "TestAnObserverIs", file: "backend/consul/store.go",
+		name: "a query that nobody answers is waited for", like: "M12", dir: "backend/consul", run: consulQueries, file: "backend/consul/store.go",
 		old: "err = within(ctx, wait+wait/16+b.bound, get)", new: "err = get(ctx)",
 	},
 	{
@@ -256,23 +256,23 @@ var consulMutants = []mutant{
 		old: " || 2*ours < len(names) {", new: " {",
 	},
 	{
-		name: "a query that lingers is never ended", dir: "backend/consul", run: consulLinger, file: "backend/consul/linger.go",
+		name: "a query that lingers is never ended", dir: "backend/consul", run: consulQueries, file: "backend/consul/linger.go",
 		old: "time.AfterFunc(lingering, a.cancel)", new: "time.AfterFunc(1000*lingering, a.cancel)",
 	},
 	{
-		name: "a query outlives the term", dir: "backend/consul", run: consulLinger, file: "backend/consul/lease.go",
+		name: "a query outlives the term", dir: "backend/consul", run: consulQueries, file: "backend/consul/lease.go",
 		old: "\tl.b.seeOff(ctx, l.c.key)\n", new: "",
 	},
 	{
-		name: "who is about to resign breaks the query off", dir: "backend/consul", run: consulLinger, file: "backend/consul/sight.go",
+		name: "who is about to resign breaks the query off", dir: "backend/consul", run: consulQueries, file: "backend/consul/sight.go",
 		old: "len(s.listeners) == 0 && !b.linger(s) {", new: "len(s.listeners) == 0 {",
 	},
 	{
-		name: "a query that lingers is in the way of another key", dir: "backend/consul", run: consulLinger, file: "backend/consul/sight.go",
+		name: "a query that lingers is in the way of another key", dir: "backend/consul", run: consulQueries, file: "backend/consul/sight.go",
 		old: "if b.holds(other.key) || b.lingers(other) {", new: "if b.holds(other.key) {",
 	},
 	{
-		name: "who leaves does not see the end of the query", dir: "backend/consul", run: consulLinger, file: "backend/consul/sight.go",
+		name: "who leaves does not see the end of the query", dir: "backend/consul", run: consulQueries, file: "backend/consul/sight.go",
 		old: "\tfor _, done := range ending {\n\t\t<-done", new: "\tfor range ending {",
 	},
 	{
@@ -313,7 +313,7 @@ var consulMutants = []mutant{
 		old: "if next := b.line.next(b); next != nil {", new: "if next := b.line.next(b); next != nil && !held {",
 	},
 	{
-		name: "a query on a held key blocks no longer than others", dir: "backend/consul", run: "TestHeldKeysCost", file: "backend/consul/sight.go",
+		name: "a query on a held key blocks no longer than others", dir: "backend/consul", run: consulQueries, file: "backend/consul/sight.go",
 		old: "block = max(block, heldBlock)", new: "block = min(block, heldBlock)",
 	},
 	{

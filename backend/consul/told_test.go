@@ -71,34 +71,6 @@ func TestWhoWaitsTellsWhoLeadsThatTheSessionIsGone(t *testing.T) {
 	trial.MustBe(t, "Wait", trial.ReceiveWithin(t, "its end", waits, 5*time.Second), backend.ErrLost)
 }
 
-// An observer whose query is answered by nobody is told so, soon after it should have been.
-func TestAnObserverIsCutOff(t *testing.T) {
-	t.Parallel()
-	server := servers.StartConsul(t)
-	trial.Win(t, open(t, connect(t, server.Endpoint()), consul.WithTTL(long)), "observed/cut", "x")
-	w := newWire()
-	proxy, client := behind(t, server, w)
-	b := open(t, client, consul.WithTTL(short))
-	seen := make(chan struct{}, 1)
-	end := trial.Beside(t, t.Context(), func(ctx context.Context) error {
-		for _, err := range b.Observe(ctx, "observed/cut") {
-			if err != nil {
-				return err
-			}
-			seen <- struct{}{}
-		}
-		return nil
-	})
-	trial.Receive(t, "the leader", seen)
-	w.asks(t, "observed/cut")
-	proxy.Cut()
-	err := trial.ReceiveWithin(t, "the end of the observation", end, 2*short) // a TTL and a sixteenth, and a third for the answer
-	trial.MustPass(t, "Observe", err)
-	if err == nil || !strings.Contains(err.Error(), "no answer from Consul within") {
-		t.Errorf("Observe: %v", err)
-	}
-}
-
 // An observer that saw a term does not go back to an earlier one, though the store does.
 func TestAnObserverDoesNotGoBack(t *testing.T) {
 	t.Parallel()
