@@ -150,6 +150,10 @@ var consulMutants = []mutant{
 		old: "(b.calls.Closed() || s.spent)", new: "b.calls.Closed()",
 	},
 	{
+		name: "who withdraws leaves what it wrote, as its caller has left", dir: "backend/consul", run: consulSessions, file: "backend/consul/campaign.go",
+		old: "\tb.withdraw(context.WithoutCancel(ctx), c)\n", new: "\tb.withdraw(ctx, c)\n",
+	},
+	{
 		name: "what was not there when it was looked for cannot come any more", dir: "backend/consul", run: consulUnknown, file: "backend/consul/session.go",
 		old: "\tif c.token != 0 {\n\t\tc.written = false", new: "\tif c.key != \"\" {\n\t\tc.written = false",
 	},

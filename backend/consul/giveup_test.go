@@ -96,34 +96,47 @@ func TestAKeyThatCannotBeGivenUpEndsTheSession(t *testing.T) {
 	}
 }
 
-// Nobody stands any more on a session on which a write may still arrive; so it ends with the last who did.
+// Nobody stands any more on a session on which a write may still arrive; so it ends with the last who did, and what was written is
+// given up, also when the caller has left.
 func TestASessionOfALostAnswerIsEnded(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
 	operator := connect(t, server.Endpoint())
-	w := newWire()
-	var lost atomic.Bool
-	w.fail = func(req *http.Request) error {
-		if !strings.Contains(transaction(req), `"lock"`) || lost.Swap(true) {
-			return nil
+	for _, leaves := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := newWire()
+		var lost atomic.Bool
+		w.fail = func(req *http.Request) error {
+			if !strings.Contains(transaction(req), `"lock"`) || lost.Swap(true) {
+				return nil
+			}
+			resp, err := w.transport.RoundTrip(req)
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			if leaves {
+				cancel()
+			}
+			return errDead
 		}
-		resp, err := w.transport.RoundTrip(req)
-		if err != nil {
-			return err
+		b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+		_, err := b.Campaign(ctx, "answer/lost", nil)
+		cancel()
+		trial.MustBe(t, "Campaign", err, map[bool]error{false: errDead, true: context.Canceled}[leaves])
+		if left := sessions(t, operator); len(left) > 0 {
+			t.Errorf("%d sessions are left", len(left))
 		}
-		resp.Body.Close()
-		return errDead
+		if left := keys(t, operator, "answer"); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
+		}
+		if err := trial.Win(t, b, "answer/lost", "x").Resign(trial.Within(t)); err != nil {
+			t.Error(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
 	}
-	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
-	_, err := b.Campaign(trial.Within(t), "answer/lost", nil)
-	trial.MustBe(t, "Campaign", err, errDead)
-	if left := sessions(t, operator); len(left) > 0 {
-		t.Errorf("%d sessions are left", len(left))
-	}
-	if left := keys(t, operator, "answer"); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
-	}
-	trial.Win(t, b, "answer/lost", "x")
 }
 
 // What reads may be asked twice. A write that fails as if it had been cancelled may have been done, and is not made again.
