@@ -14,6 +14,9 @@ const MaxTurns = maxTurns
 // Lingering is how long a query goes on for nobody.
 const Lingering = lingering
 
+// WakeTime is how long a query that is about to end is waited for.
+const WakeTime = wakeTime
+
 // Window is a window, for tests.
 type Window struct{ w window }
 

@@ -3,8 +3,10 @@ package consul_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +47,7 @@ func TestKeyOfALostAnswerIsGivenUp(t *testing.T) {
 	operator := connect(t, server.Endpoint())
 	w := newWire()
 	proxy, client := behind(t, server, w)
-	b := open(t, client, consul.WithTTL(15*time.Second))
+	b := open(t, client, consul.WithTTL(long))
 	held := trial.Win(t, b, "lost/held", "x") // keeps the session in use
 	if _, err := operator.KV().Put(&api.KVPair{Key: "lost/answer", Flags: api.LockFlagValue}, nil); err != nil {
 		t.Fatal(err)
@@ -390,24 +392,27 @@ func TestRenewalThatHangs(t *testing.T) {
 func TestGrantsCountFromTheSend(t *testing.T) {
 	t.Parallel()
 	server := servers.StartConsul(t)
-	proxy, client := behind(t, server, newWire())
-	const delay = 400 * time.Millisecond // each way
-	proxy.Delay(delay)
-	b := open(t, client, consul.WithTTL(long))
-	began := backend.Now()
-	l := trial.Win(t, b, "sent", "x")
-	if late := l.Grant().Sent.Since(began); late > delay {
-		t.Errorf("the grant of the win counts from %v after the call, though the request took %v", late, 2*delay)
+	w := newWire()
+	var sent backend.Instant
+	w.answer = func(req *http.Request) *http.Response {
+		if strings.HasPrefix(req.URL.Path, "/v1/session/") { // is made, or renewed
+			sent = backend.Now()
+		}
+		return nil
 	}
-	began = backend.Now()
+	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
+	l := trial.Win(t, b, "sent", "x")
+	if early := sent.Since(l.Grant().Sent); early < 0 {
+		t.Errorf("the grant of the win counts from %v after the request was sent", -early)
+	}
+	began := backend.Now()
 	g, err := l.Renew(trial.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if late := g.Sent.Since(began); late < 0 || late > delay {
-		t.Errorf("the grant of a renewal counts from %v after the call, though the request took %v", late, 2*delay)
+	if early, late := sent.Since(g.Sent), g.Sent.Since(began); early < 0 || late < 0 {
+		t.Errorf("the grant of a renewal counts from %v before the request was sent, and %v after the call", early, late)
 	}
-	proxy.Heal()
 }
 
 // segment returns a key segment that no other test uses.

@@ -28,20 +28,26 @@ func TestMoreElectionsThanConnections(t *testing.T) {
 	b := open(t, connectBy(t, waiting, server.Endpoint()), consul.WithTTL(short))
 	key := func(i int) string { return fmt.Sprintf("many/%d", i) }
 	leases := make([]backend.Lease, n)
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() {
-			l, err := a.Campaign(trial.Within(t), key(i), []byte("x"))
-			if err != nil {
-				t.Errorf("Campaign: %v", err)
-				return
-			}
-			leases[i] = l
-		})
-	}
-	all.Wait()
-	if t.Failed() {
-		return
+	renew := time.NewTicker(short / 3)
+	defer renew.Stop()
+	const atOnce = n / 4 // and renewed before the next, however long that takes
+	for first := 0; first < n; first += atOnce {
+		var all sync.WaitGroup
+		for i := first; i < first+atOnce; i++ {
+			all.Go(func() {
+				l, err := a.Campaign(trial.Within(t), key(i), []byte("x"))
+				if err != nil {
+					t.Errorf("Campaign: %v", err)
+					return
+				}
+				leases[i] = l
+			})
+		}
+		all.Wait()
+		if t.Failed() {
+			return
+		}
+		trial.KeepAll(t, leases[:first+atOnce])
 	}
 	lost := make(chan error, n)
 	next := make([]<-chan trial.Outcome, n)
@@ -49,15 +55,9 @@ func TestMoreElectionsThanConnections(t *testing.T) {
 		defer l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { lost <- err })()
 		next[i] = trial.Campaign(t, t.Context(), b, key(i), "y")
 	}
-	renew := time.NewTicker(short / 3)
-	defer renew.Stop()
 	for range 3 * ttls {
 		trial.Receive(t, "the time to renew", renew.C)
-		for i, err := range trial.RenewAll(trial.Within(t), leases) {
-			if err != nil {
-				t.Fatalf("term %d: %v", i, err)
-			}
-		}
+		trial.KeepAll(t, leases)
 	}
 	for i := range next {
 		select {
@@ -128,6 +128,7 @@ func TestHeldKeysAtRest(t *testing.T) {
 		leases = append(leases, l)
 		defer l.(backend.LossTeller).TellLoss(t.Context(), func(err error) { t.Errorf("a term: %v", err) })()
 	}
+	trial.KeepAll(t, leases) // however long it took to win them
 	w.block(t, consul.HeldQueries)
 	before := w.all.Load()
 	renew := time.NewTicker(short / 3)
@@ -135,11 +136,7 @@ func TestHeldKeysAtRest(t *testing.T) {
 	const times = 4
 	for range times {
 		trial.Receive(t, "the time to renew", renew.C)
-		for _, err := range trial.RenewAll(trial.Within(t), leases) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		trial.KeepAll(t, leases)
 	}
 	if sent := w.all.Load() - before; sent > times*(1+n/64+4) {
 		t.Errorf("%d requests for %d renewals of %d terms", sent, times, n)
@@ -224,12 +221,13 @@ func TestManyWhoLeave(t *testing.T) {
 		return len(w.conns)
 	}
 	w.block(t, consul.DefaultMaxQueries)
-	before := made()
+	before, began := made(), time.Now()
 	for _, stop := range stops {
 		stop()
 	}
-	if n := made() - before; n > 80 {
-		t.Errorf("%d connections were made", n)
+	looks := 1 + int(time.Since(began)/time.Second) // at all that have no query, each of which gives away those that are free
+	if n := made() - before; n > looks*consul.DefaultMaxQueries+16 {
+		t.Errorf("%d connections were made, amid at most %d looks", n, looks)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,7 +178,10 @@ func TestMixedWithConsulLock(t *testing.T) {
 	w := countWaits()
 	b := open(t, connectBy(t, w, server.Endpoint()), consul.WithTTL(long))
 	l := trial.Win(t, b, "cli/.lock", "ours")
-	command := trial.Beside(t, t.Context(), func(context.Context) string { return server.Ctl("lock", "cli", "echo led; sleep 1") })
+	on := filepath.Join(t.TempDir(), "on") // it leads until there is such a file
+	command := trial.Beside(t, t.Context(), func(context.Context) string {
+		return server.Ctl("lock", "cli", "echo led; while [ ! -e '"+on+"' ]; do sleep 0.05; done")
+	})
 	servers.Await(t, "the command's session", func(context.Context) error {
 		if n := len(sessions(t, operator)); n != 2 {
 			return fmt.Errorf("%d sessions", n)
@@ -203,6 +208,9 @@ func TestMixedWithConsulLock(t *testing.T) {
 	case o := <-next:
 		t.Fatalf("ours led beside the command: %+v", o)
 	default:
+	}
+	if err := os.WriteFile(on, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	if out := trial.Receive(t, "the command", command); out != "led\n" {
 		t.Errorf("the command printed %q", out)

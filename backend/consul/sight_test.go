@@ -196,7 +196,7 @@ func TestALossCastsDoubtOnTheSession(t *testing.T) {
 	var waits []<-chan error
 	for i := range n {
 		l := trial.Win(t, b, fmt.Sprintf("doubt/%d", i), "x")
-		waits = append(waits, trial.Beside(t, trial.Within(t), l.Wait))
+		waits = append(waits, trial.Beside(t, t.Context(), l.Wait))
 		w.asks(t, "doubt/0")
 	}
 	remove(t, operator, "doubt/0")

@@ -147,6 +147,33 @@ func RenewAll(ctx context.Context, leases []backend.Lease) []error {
 	return errs
 }
 
+// KeepAll renews all leases at once, and those of which an error passes again, as their elections would: a request that
+// is not answered in time says nothing but that the machine is slow.
+func KeepAll(t testing.TB, leases []backend.Lease) {
+	t.Helper()
+	var all sync.WaitGroup
+	for i, l := range leases {
+		all.Go(func() {
+			for ctx := Within(t); ; {
+				_, err := l.Renew(ctx)
+				if err == nil {
+					return
+				}
+				if errors.Is(err, backend.ErrLost) || retry.IsPermanent(err) || ctx.Err() != nil {
+					t.Errorf("Renew of term %d: %v", i, err)
+					return
+				}
+				t.Logf("Renew of term %d, which is repeated: %v", i, err)
+				<-time.After(10 * time.Millisecond)
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
 // Renewals renews all leases at once, and returns what came of each.
 func Renewals(ctx context.Context, leases []backend.Lease) ([]backend.Grant, []error) {
 	grants, errs := make([]backend.Grant, len(leases)), make([]error, len(leases))
