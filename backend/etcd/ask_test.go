@@ -346,17 +346,15 @@ func TestRenewalsFindARhythm(t *testing.T) {
 	t.Parallel()
 	b := open(t, connect(t, []string{servers.StartEtcd(t).Endpoint()}), etcd.WithTTL(6*time.Second))
 	first, second := trial.Win(t, b, "rhythm/1", "x"), trial.Win(t, b, "rhythm/2", "x")
+	renew := func(l backend.Lease) (g backend.Grant) {
+		t.Helper()
+		trial.Insist(t, "Renew", func() (err error) { g, err = l.Renew(trial.Within(t)); return err })
+		return g
+	}
 	for range 5 { // more than once only where the machine is slow
-		g, err := first.Renew(trial.Within(t))
-		if err != nil {
-			t.Fatal(err)
-		}
+		g := renew(first)
 		<-time.After(g.TTL*35/200 - backend.Now().Since(g.Sent)) // half of the time between two renewals of an election
-		other, err := second.Renew(trial.Within(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if other == g {
+		if other := renew(second); other == g {
 			return
 		}
 	}

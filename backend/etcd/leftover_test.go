@@ -63,8 +63,8 @@ func TestSessionWithALeftoverIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := strings.TrimPrefix(records(t, operator, "leftover/left/", 1)[0], "leftover/left/")
+	resigned := time.Now() // or later
 	trial.MustBe(t, "Resign without the right to", left.Resign(trial.Within(t)), backend.ErrDenied)
-	resigned := time.Now()
 	for operatorGet(t, operator, "leftover/left/"+id) != "" {
 		_, err := held.Renew(trial.Within(t))
 		kept := time.Since(resigned)

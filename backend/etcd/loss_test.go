@@ -130,8 +130,12 @@ func TestTermThatIsNotRenewedEndsOnASharedLease(t *testing.T) {
 	t.Parallel()
 	server := servers.StartEtcd(t)
 	operator := connect(t, []string{server.Endpoint()})
-	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
+	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(4*time.Second))
 	kept, dropped := trial.Win(t, b, "shared/kept", "x"), trial.Win(t, b, "shared/dropped", "x")
+	keep := func() {
+		t.Helper()
+		trial.Insist(t, "Renew of the term that is renewed", func() error { _, err := kept.Renew(trial.Within(t)); return err })
+	}
 	other := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(long))
 	next := trial.Campaign(t, t.Context(), other, "shared/dropped", "next")
 	began := backend.Now()
@@ -146,11 +150,9 @@ func TestTermThatIsNotRenewedEndsOnASharedLease(t *testing.T) {
 			if g := dropped.Grant(); backend.Now().Since(g.Sent) < g.TTL {
 				t.Errorf("the term ended %v after its grant, which was for %v", backend.Now().Since(g.Sent), g.TTL)
 			}
+			keep()
 			_, err := dropped.Renew(trial.Within(t))
 			trial.MustBe(t, "Renew of the term that ran out", err, backend.ErrLost)
-			if _, err := kept.Renew(trial.Within(t)); err != nil {
-				t.Errorf("the term that is renewed: %v", err)
-			}
 			records(t, operator, "shared/kept/", 1)
 			// The key is free for another candidacy, which queues anew.
 			if err := o.Lease.Resign(trial.Within(t)); err != nil {
@@ -161,9 +163,7 @@ func TestTermThatIsNotRenewedEndsOnASharedLease(t *testing.T) {
 			}
 			return
 		case <-tick.C:
-			if _, err := kept.Renew(trial.Within(t)); err != nil {
-				t.Fatalf("the term that is renewed: %v", err)
-			}
+			keep()
 			if backend.Now().Since(began) > trial.Patience {
 				t.Fatal("the term that nobody renews did not end")
 			}
@@ -178,12 +178,18 @@ func TestTermThatRanOutIsNotBusy(t *testing.T) {
 	b := open(t, connect(t, []string{server.Endpoint()}), etcd.WithTTL(2*time.Second))
 	l := trial.Win(t, b, "lapsed", "x")
 	for {
+		age := backend.Now().Since(l.Grant().Sent)
 		next, err := b.Campaign(trial.Within(t), "lapsed", []byte("y"))
 		if errors.Is(err, backend.ErrBusy) {
-			if age := backend.Now().Since(l.Grant().Sent); age > l.Grant().TTL+time.Second {
+			if age >= l.Grant().TTL {
 				t.Fatalf("still busy %v after a grant for %v", age, l.Grant().TTL)
 			}
 			<-time.After(100 * time.Millisecond)
+			continue
+		}
+		if err != nil && age < trial.Patience { // a request was not answered within its bound, which is short
+			trial.MustPass(t, "Campaign", err)
+			<-time.After(10 * time.Millisecond)
 			continue
 		}
 		if err != nil {

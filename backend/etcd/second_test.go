@@ -172,7 +172,7 @@ func TestWatchOfTheCampaignGoesOn(t *testing.T) {
 			key := fmt.Sprintf("on/%d", i)
 			r, w, counter := new(reads), new(wire), countWatches()
 			first := trial.Win(t, open(t, operator, etcd.WithTTL(long)), key, "a")
-			b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, w.tap, counter.count), etcd.WithTTL(long))
+			b := open(t, connect(t, []string{server.Endpoint()}, r.intercept, w.tap, counter.count), etcd.WithTTL(forOthers)) // so that no look is due
 			waiting := trial.Campaign(t, t.Context(), b, key, "b")
 			counter.watched(t, 1)
 			paths := records(t, operator, key+"/", 2)
@@ -235,7 +235,7 @@ func TestSecondWithAStaleGrant(t *testing.T) {
 	if o := trial.Receive(t, "the win", waiting); o.Err != nil {
 		t.Fatal(o.Err)
 	}
-	if got := r.n.Load() - before; got != 1 {
-		t.Errorf("won with %d reads, want 1", got)
+	if got := r.n.Load() - before; got < 1 { // another, if the look of each TTL is due just then
+		t.Error("won without a read")
 	}
 }

@@ -241,6 +241,11 @@ func TestWatchThatIsNotAnswered(t *testing.T) {
 	if !strings.Contains(err.Error(), "did not answer to a watch within 2s") {
 		t.Errorf("told %v", err)
 	}
+	renew := func() {
+		t.Helper()
+		trial.Insist(t, "Renew", func() error { _, err := l.Renew(trial.Within(t)); return err })
+	}
+	renew()
 	losses, _ = await(t, l)
 	servers.Await(t, "the watch", func(context.Context) error {
 		if w.passed.Load() == 0 {
@@ -257,6 +262,7 @@ func TestWatchThatIsNotAnswered(t *testing.T) {
 		}
 		return nil
 	})
+	renew()
 	if err := l.Proclaim(trial.Within(t), []byte("y")); err != nil {
 		t.Fatal(err)
 	}
