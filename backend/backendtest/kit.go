@@ -214,12 +214,11 @@ func (k *kit) wantNamed(err error, key string) {
 // wantLost checks that a term that is over is told so by every call.
 func (k *kit) wantLost(l backend.Lease) {
 	k.Helper()
-	k.wantErr("Renew of a term that is over", k.do("Renew", func(ctx context.Context) error {
-		_, err := l.Renew(ctx)
-		return err
-	}), backend.ErrLost)
-	k.wantErr("Proclaim of a term that is over", k.do("Proclaim", func(ctx context.Context) error {
-		return l.Proclaim(ctx, []byte("from the grave"))
-	}), backend.ErrLost)
+	_, err := begin(k, "Renew", patiently(l.Renew)).wait()
+	k.wantErr("Renew of a term that is over", err, backend.ErrLost)
+	_, err = begin(k, "Proclaim", patiently(func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, l.Proclaim(ctx, []byte("from the grave"))
+	})).wait()
+	k.wantErr("Proclaim of a term that is over", err, backend.ErrLost)
 	k.must("Resign of a term that is over", l.Resign)
 }
