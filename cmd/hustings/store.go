@@ -141,6 +141,7 @@ func prompt(u *backendurl.URL) (string, error) {
 		return "", fmt.Errorf("--password-prompt needs a terminal: %w", err)
 	}
 	defer func() { _ = tty.Close() }() // nothing is lost
+	defer mute(int(tty.Fd()))()        // before it asks, as an answer may come at once
 	fmt.Fprintf(tty, "Password for %s: ", printable(u.String()))
 	password, err := term.ReadPassword(int(tty.Fd()))
 	fmt.Fprintln(tty)
