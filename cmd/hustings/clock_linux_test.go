@@ -120,9 +120,9 @@ func terms(n int, sessions ...*session) error {
 // TestClockIsSet sets the wall clock while a run leads. Back, it goes on. Forward by so much that the term may be over by it, the
 // command is stopped, as it would be after the pause that this looks like, and leading goes on after another win.
 func TestClockIsSet(t *testing.T) {
-	const ttl = 2 * time.Second
+	const ttl = 4 * time.Second
 	wall := newClock(t)
-	for store, url := range map[string]string{"etcd": etcdURL(t, "ttl=2s"), "file": "file://" + t.TempDir() + "?ttl=2s"} {
+	for store, url := range map[string]string{"etcd": etcdURL(t, "ttl="+ttl.String()), "file": "file://" + t.TempDir() + "?ttl=" + ttl.String()} {
 		for name, c := range map[string]struct {
 			by    time.Duration
 			over  bool
@@ -167,9 +167,9 @@ func TestClockIsSet(t *testing.T) {
 					servers.Await(t, "ada's next term", func(context.Context) error { return terms(2, s) })
 					pid = s.leads()
 				}
-				// Three TTLs: it has renewed since, or else it would have been stopped.
+				// Two TTLs: it has renewed since, or else it would have been stopped.
 				told, begun := strings.Count(s.stdout.String(), "told"), strings.Count(s.stdout.String(), "pid ")
-				time.Sleep(3 * ttl)
+				time.Sleep(2 * ttl)
 				if !alive(pid) || strings.Count(s.stdout.String(), "told") != told || strings.Count(s.stdout.String(), "pid ") != begun {
 					t.Errorf("leading did not go on:\n%s", s.stderr.String())
 				}
@@ -194,7 +194,8 @@ func TestClockIsSet(t *testing.T) {
 // TestFrozen stops a run, its keeper and its command, all of them, for longer than a TTL, as a frozen cgroup does, and has hustings wake
 // first. With the file backend the lock is kept until the command has gone.
 func TestFrozen(t *testing.T) {
-	p := newPerson(t, "file://"+t.TempDir()+"?ttl=2s")
+	const ttl = 4 * time.Second
+	p := newPerson(t, "file://"+t.TempDir()+"?ttl="+ttl.String())
 	overlaps := filepath.Join(t.TempDir(), "overlaps")
 	command := alone(overlaps, false)
 	command[3] = "echo keeper $PPID; " + command[3]
@@ -214,10 +215,10 @@ func TestFrozen(t *testing.T) {
 		}
 	}
 	send(unix.SIGSTOP, s.cmd.Process.Pid, keeper, -pid)
-	time.Sleep(5 * time.Second) // two TTLs and a half
+	time.Sleep(5 * ttl / 2)
 	send(unix.SIGCONT, s.cmd.Process.Pid)
 	s.await(&s.stderr, "the term ends")
-	time.Sleep(time.Second) // half a TTL, for those who would lead now
+	time.Sleep(ttl / 2) // for those who would lead now
 	if rival.stdout.String() != "" {
 		t.Errorf("another command ran beside a stopped one: %q", rival.stdout.String())
 	}

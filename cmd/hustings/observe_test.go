@@ -80,13 +80,16 @@ func TestHostileValue(t *testing.T) {
 
 // TestBrokenOutput: an observer ends with its reader, and says so when nothing can be written.
 func TestBrokenOutput(t *testing.T) {
-	p := newPerson(t, etcdURL(t, "ttl=2s"))
+	p := newPerson(t, etcdURL(t, "ttl=10s"))
 	leader := p.start("run", "k", "--value", "ada", "--", "sh", "-c", stay)
 	leader.leads()
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", `"$0" observe k | head -n 1; exit ${PIPESTATUS[0]}`, p.command().Path)
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", `"$0" observe k | { head -n 1; exec <&-; echo deaf; }; exit ${PIPESTATUS[0]}`, p.command().Path)
 	cmd.Env = p.env
 	s := begin(t, cmd)
-	s.await(&s.stdout, `"ada" leads`)
+	s.await(&s.stdout, "deaf")
+	if !strings.Contains(s.stdout.String(), `"ada" leads`) {
+		t.Errorf("it printed %q", s.stdout.String())
+	}
 	leader.signal(unix.SIGTERM) // the observer's next line finds nobody
 	s.mustExit(codeSignal + int(unix.SIGPIPE))
 
@@ -122,17 +125,20 @@ func TestStoreDownAtTheStart(t *testing.T) {
 // TestStoreLostWhileLeading stops the command in time, and stands again when the store is back.
 func TestStoreLostWhileLeading(t *testing.T) {
 	e := servers.StartEtcd(t)
-	p := newPerson(t, "etcd://"+e.Endpoint()+"?ttl=3s")
-	s := p.start("run", "k", "--", "sh", "-c", `trap "echo told; exit 0" TERM; echo pid $$; while :; do sleep 0.05; done`)
-	stubborn := p.start("run", "other", "--once", "--", "sh", "-c", `trap "" TERM; echo pid $$; while :; do sleep 0.05; done`)
+	const ttl = 4 * time.Second
+	p := newPerson(t, "etcd://"+e.Endpoint()+"?ttl="+ttl.String())
+	s := p.start("run", "k", "--", "sh", "-c", `trap "echo told; exit 0" TERM; `+live)
+	stubborn := p.start("run", "other", "--once", "--", "sh", "-c", `trap "" TERM; `+live)
 	polite, rude := s.leads(), stubborn.leads()
 	start := time.Now()
 	e.Pause()
 	s.await(&s.stdout, "told")
 	gone(t, polite)
 	gone(t, rude)
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("the commands ran for %v, and the TTL is 3s", took)
+	for _, s := range []*session{s, stubborn} {
+		if ran := s.lived().Sub(start); ran > ttl {
+			t.Errorf("a command ran for %v, and the TTL is %v", ran, ttl)
+		}
 	}
 	stubborn.mustExit(codeLost)
 	e.Resume()

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ const stay = `echo pid $$; exec sleep 1000`
 
 // stores are those that commands are tested on: one whose leases run out, and one without a server.
 func stores(t *testing.T) map[string]string {
-	return map[string]string{"etcd": etcdURL(t, "ttl=2s"), "file": "file://" + t.TempDir() + "?ttl=2s"}
+	return map[string]string{"etcd": etcdURL(t, "ttl=6s"), "file": "file://" + t.TempDir() + "?ttl=6s"}
 }
 
 // onStores runs a test on each.
@@ -87,7 +88,7 @@ func TestExitCodes(t *testing.T) {
 
 // TestEnvironment looks at what a command is told, and at what it is not.
 func TestEnvironment(t *testing.T) {
-	p := newPerson(t, etcdURL(t, "ttl=2s&tls=off"))
+	p := newPerson(t, etcdURL(t, "ttl=10s&tls=off"))
 	p.env = append(p.env, passwordVar+"=s3cret", "OTHER=kept", "HUSTINGS_TOKEN=old")
 	// Without a user the password has no meaning to etcd, and is refused: a user makes it log in, to a server
 	// that asks for none.
@@ -134,13 +135,13 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 		leader := p.start("run", "k", "--value", "ada", "--", "sh", "-c", stay)
 		leader.leads()
 		for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
-			s := p.start("run", "k", "--", "sh", "-c", stay)
+			s := p.start("run", "k", "--ttl", "1m", "--", "sh", "-c", stay)
 			s.await(&s.stderr, "leader=ada")
 			s.signal(unix.SIGUSR1) // is for a command, and there is none
 			start := time.Now()
 			s.signal(sig)
 			s.mustExit(codeSignal + int(sig))
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > 10*time.Second { // of a TTL, of which nothing has to pass
 				t.Errorf("%v: left after %v", sig, took)
 			}
 			if s.stdout.String() != "" {
@@ -153,13 +154,16 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 // TestWait gives up waiting, and nothing else.
 func TestWait(t *testing.T) {
 	onStores(t, func(t *testing.T, p *person) {
-		first := p.start("run", "k", "--wait", "1s", "--", "sh", "-c", stay)
+		const wait = 5 * time.Second
+		first := p.start("run", "k", "--wait", wait.String(), "--", "sh", "-c", stay)
 		first.leads()
+		led := time.Now()
 		second := p.start("run", "k", "--wait", "1500ms", "--", "sh", "-c", stay)
 		second.mustExit(codeLost)
 		if second.stdout.String() != "" {
 			t.Error("its command ran")
 		}
+		time.Sleep(time.Until(led.Add(wait)))
 		first.signal(unix.SIGTERM) // it outlived its own --wait, because it led
 		first.mustExit(143)
 	})
@@ -227,16 +231,35 @@ func TestNothingSurvives(t *testing.T) {
 	})
 }
 
+// live is a command that says who it is, and again and again that it lives, until it is killed.
+const live = `echo pid $$; while :; do date +%s%N; sleep 0.02; done`
+
+// lived returns when the live command of a run said last that it lives.
+func (s *session) lived() (last time.Time) {
+	s.t.Helper()
+	for line := range strings.Lines(s.stdout.String()) {
+		var nanos int64
+		if n, err := fmt.Sscanf(line, "%d\n", &nanos); n == 1 && err == nil {
+			last = time.Unix(0, nanos)
+		}
+	}
+	if last.IsZero() {
+		s.t.Error("the command did not say that it lives")
+	}
+	return last
+}
+
 // TestStoppedHustings: the command dies in time when hustings cannot see to it.
 func TestStoppedHustings(t *testing.T) {
-	p := newPerson(t, etcdURL(t, "ttl=2s"))
-	s := p.start("run", "k", "--", "sh", "-c", stay)
+	const ttl = 4 * time.Second
+	p := newPerson(t, etcdURL(t, "ttl="+ttl.String()))
+	s := p.start("run", "k", "--", "sh", "-c", live)
 	pid := s.leads()
 	start := time.Now()
 	s.signal(unix.SIGSTOP)
 	gone(t, pid)
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("it ran for %v, and the TTL is 2s", took)
+	if ran := s.lived().Sub(start); ran > ttl {
+		t.Errorf("it ran for %v, and the TTL is %v", ran, ttl)
 	}
 	s.signal(unix.SIGCONT)
 	servers.Await(t, "another term", func(context.Context) error {
@@ -251,7 +274,7 @@ func TestStoppedHustings(t *testing.T) {
 
 // TestKilledKeeper: the command does not outlive the process between it and hustings.
 func TestKilledKeeper(t *testing.T) {
-	p := newPerson(t, etcdURL(t, "ttl=2s"))
+	p := newPerson(t, etcdURL(t, "ttl=10s"))
 	s := p.start("run", "k", "--", "sh", "-c", `echo keeper $PPID; sleep 1000 & echo pid $!; wait`)
 	pid := s.leads()
 	text := s.stdout.String()
@@ -265,7 +288,7 @@ func TestKilledKeeper(t *testing.T) {
 
 // TestGigabyte passes on all that a command prints.
 func TestGigabyte(t *testing.T) {
-	p := newPerson(t, etcdURL(t, "ttl=2s"))
+	p := newPerson(t, etcdURL(t, "ttl=10s"))
 	cmd := p.command("run", "k", "--", "head", "-c", "1000000000", "/dev/zero")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -287,7 +310,7 @@ func TestGigabyte(t *testing.T) {
 
 // TestStandardStreams runs with a closed standard input, output and error.
 func TestStandardStreams(t *testing.T) {
-	p := newPerson(t, etcdURL(t, "ttl=2s"))
+	p := newPerson(t, etcdURL(t, "ttl=10s"))
 	file := filepath.Join(t.TempDir(), "out")
 	for _, redirect := range []string{"<&-", ">&-", "2>&-", "<&- >&- 2>&-"} {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", `"$0" run k -- sh -c 'cat; echo done >>`+file+`; exit 5' `+redirect, os.Getenv(binaryVar))

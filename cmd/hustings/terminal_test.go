@@ -69,7 +69,7 @@ func (s *terminal) press(keys string) {
 
 // TestTerminal runs a command that talks with a person.
 func TestTerminal(t *testing.T) {
-	p := newPerson(t, etcdURL(t, "ttl=2s"))
+	p := newPerson(t, etcdURL(t, "ttl=10s"))
 	const ask = `echo "sure?"; read answer; echo "you said $answer"; `
 	t.Run("the command reads it", func(t *testing.T) {
 		p := &person{t: t, env: p.env}
