@@ -1,6 +1,7 @@
 package file_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -30,18 +31,20 @@ func TestHundredCandidates(t *testing.T) {
 			token uint64
 			err   error
 		}
-		terms := make(chan term)
+		terms := make(chan term, candidates) // in the order of winning: who has won tells before it resigns
+		ctx, cancel := context.WithCancel(t.Context())
 		var leaving sync.WaitGroup
 		defer leaving.Wait()
+		defer cancel()
 		for i := range candidates {
 			b, looks := waiting(t, dir)
 			leaving.Go(func() {
-				l, err := b.Campaign(within(t), "many", fmt.Append(nil, i))
+				l, err := b.Campaign(ctx, "many", fmt.Append(nil, i))
 				if err != nil {
 					terms <- term{0, err}
 					return
 				}
-				terms <- term{l.Token(), nil} // received before the next can win
+				terms <- term{l.Token(), nil}
 				if err := l.Resign(within(t)); err != nil {
 					t.Error(err)
 				}

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"testing"
-	"time"
 
 	"github.com/hustings-go/hustings/internal/servers"
 )
@@ -17,9 +16,11 @@ func TestTimelineOnEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	start := time.Now()
 	if err := run(t.Context(), &out, open); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	checkTimeline(t, out.String(), time.Since(start))
+	checkTimeline(t, out.String())
+	if n := terms(out.String()); n < 4 { // more only where the machine is too slow for such a short TTL
+		t.Errorf("%d terms, want 4\n%s", n, &out)
+	}
 }

@@ -4,6 +4,8 @@ package servers
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -50,6 +52,14 @@ func (e *Etcd) URL() string { return loopbackURL(e.client) }
 // returns what it printed.
 func (e *Etcd) Ctl(args ...string) string {
 	e.t.Helper()
+	out, err := e.tryCtl(args...)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return out
+}
+
+func (e *Etcd) tryCtl(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, e.ctl, args...)
@@ -57,14 +67,14 @@ func (e *Etcd) Ctl(args ...string) string {
 	var out, complaint strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
-		e.t.Fatalf("etcdctl %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), complaint.String())
+		return "", fmt.Errorf("etcdctl %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), complaint.String())
 	}
-	return out.String()
+	return out.String(), nil
 }
 
 // EnableAuth creates the user root with password, and has etcd refuse all who
-// do not name a user. It
-// counts for the whole cluster.
+// do not name a user. It counts for the whole cluster, which must serve, and
+// returns when all members know.
 func (e *Etcd) EnableAuth(password string) {
 	e.t.Helper()
 	user := "root:" + password
@@ -73,6 +83,18 @@ func (e *Etcd) EnableAuth(password string) {
 	e.Ctl("user", "grant-role", "root", "root")
 	e.Ctl("auth", "enable")
 	e.cluster.user = user
+	for _, m := range e.cluster.members {
+		// A member that does not know yet lets one in without a login, and has what they write refused by those who know.
+		Await(e.t, m.name+" to refuse whoever has no login", func(ctx context.Context) error {
+			err := call(ctx, http.MethodPost, m.URL()+"/v3/kv/range", map[string]string{"key": "YQ=="}, nil)
+			if err == nil {
+				err = errors.New("it does not")
+			} else if strings.Contains(err.Error(), "user name is empty") {
+				err = nil
+			}
+			return err
+		})
+	}
 }
 
 // ready asks for a read that a majority of the members agreed to.
