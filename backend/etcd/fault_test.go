@@ -9,7 +9,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
 
 	"github.com/hustings-go/hustings/backend"
 	"github.com/hustings-go/hustings/backend/etcd"
@@ -418,11 +417,11 @@ func TestGrantsCountFromTheSend(t *testing.T) {
 	server := servers.StartEtcd(t)
 	var mu sync.Mutex
 	sent := make(map[string]backend.Instant) // by method, when it was called last
-	note := func(method string) {
+	requests := counter{called: func(method string) {
 		mu.Lock()
 		defer mu.Unlock()
 		sent[method] = backend.Now()
-	}
+	}}
 	last := func(method string) backend.Instant {
 		mu.Lock()
 		defer mu.Unlock()
@@ -432,17 +431,7 @@ func TestGrantsCountFromTheSend(t *testing.T) {
 		}
 		return at
 	}
-	b := open(t, connect(t, []string{server.Endpoint()}, func(c *clientv3.Config) {
-		c.DialOptions = append(c.DialOptions,
-			grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-				note(method)
-				return invoker(ctx, method, req, reply, cc, opts...)
-			}),
-			grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-				note(method)
-				return streamer(ctx, desc, cc, method, opts...)
-			}))
-	}), etcd.WithTTL(long))
+	b := open(t, connect(t, []string{server.Endpoint()}, requests.count), etcd.WithTTL(long))
 	l := trial.Win(t, b, "sent", "x")
 	if early := last("/etcdserverpb.Lease/LeaseGrant").Since(l.Grant().Sent); early < 0 {
 		t.Errorf("the grant of the win counts from %v after the request was sent", -early)

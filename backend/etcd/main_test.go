@@ -85,9 +85,10 @@ func records(t testing.TB, client *clientv3.Client, prefix string, n int) []stri
 // the watches that the server confirmed.
 type counter struct {
 	all, keepAlives atomic.Int64
-	watches         chan struct{} // one element for each, if not nil
-	writes          chan struct{} // one element for each transaction sent, if not nil
-	mute            atomic.Bool   // events of watches are lost
+	watches         chan struct{}       // one element for each, if not nil
+	writes          chan struct{}       // one element for each transaction sent, if not nil
+	mute            atomic.Bool         // events of watches are lost
+	called          func(method string) // as a request is about to be made, if not nil
 }
 
 // countWatches makes a counter that tells of every watch that was confirmed.
@@ -120,6 +121,9 @@ func (s *watchStream) RecvMsg(m any) error {
 func (c *counter) count(config *clientv3.Config) {
 	note := func(method string) {
 		c.all.Add(1)
+		if c.called != nil {
+			c.called(method)
+		}
 		switch {
 		case method == "/etcdserverpb.Lease/LeaseKeepAlive":
 			c.keepAlives.Add(1)
