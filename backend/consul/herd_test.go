@@ -67,7 +67,7 @@ func TestHandoverAmongMany(t *testing.T) {
 	}
 	writes := float64(w.txns.Load()-before)/handovers - 2 // without the release and the win
 	t.Logf("%d candidates: %.1f writes in vain per handover, which took %v on average and %v at most", n, writes, total/handovers, slowest)
-	if writes > n/4 { // a tenth, and more on a machine that is slow to answer
+	if writes > 3*n/8 { // a tenth, up to two where the machine is slow to answer, and half if nobody let a while pass
 		t.Errorf("%.1f of %d candidates wrote in vain per handover", writes, n)
 	}
 	if slowest > 5*time.Second {
