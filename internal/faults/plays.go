@@ -132,7 +132,8 @@ func (s *scene) recovers() {
 func operator(how func(testing.TB, Server, string), which int) func(*scene) {
 	return func(s *scene) {
 		a, b, old := s.pair(s.server.Endpoint())
-		records := s.h.Records(s.T, s.server, key)
+		var records []string
+		s.await("both in the queue", func() bool { records = s.h.Records(s.T, s.server, key); return len(records) == 2 })
 		took := time.Now()
 		how(s.T, s.server, records[which])
 		if which == 1 {

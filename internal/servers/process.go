@@ -270,7 +270,13 @@ func (p *Process) tail() string {
 // the test with its last error if it never does. Each call has a second.
 func Await(t testing.TB, what string, cond func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	awaitFor(t, patience, what, cond)
+}
+
+// awaitFor is Await for what may take longer.
+func awaitFor(t testing.TB, d time.Duration, what string, cond func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()

@@ -147,7 +147,8 @@ func (s *RedisSentinel) AwaitReplicated() {
 func (s *RedisSentinel) AwaitFailover(before *Redis) {
 	s.t.Helper()
 	after := s.Other(before)
-	Await(s.t, "the sentinels to make the replica the primary", func(context.Context) error {
+	// Sentinels that did not run for two seconds do nothing for thirty, and after a vote that failed for ten (TILT, failover-timeout).
+	awaitFor(s.t, 3*patience, "the sentinels to make the replica the primary", func(context.Context) error {
 		if s.Primary() != after {
 			return errors.New("not yet")
 		}
