@@ -186,9 +186,6 @@ func TestWaitingCandidateLosesItsSession(t *testing.T) {
 	}
 	err := trial.Receive(t, "the end of the candidacy", waiting).Err
 	trial.MustPass(t, "Campaign", err)
-	if errors.Is(err, backend.ErrLost) {
-		t.Errorf("Campaign: %v", err)
-	}
 	trial.Win(t, b, "wait/2", "with another session")
 }
 

@@ -116,10 +116,12 @@ func Insist(t testing.TB, what string, do func() error) {
 	}
 }
 
-// MustPass fails the test unless err is an error that an election takes as passing, and campaigns again.
+// MustPass fails the test unless err is an error that an election takes as passing, and asks again. One that says that the
+// term is lost is none: it ends the term.
 func MustPass(t testing.TB, what string, err error) {
 	t.Helper()
-	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrBusy) {
+	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) ||
+		errors.Is(err, backend.ErrBusy) || errors.Is(err, backend.ErrLost) {
 		t.Errorf("%s: %v, want a passing error", what, err)
 	}
 }
