@@ -274,7 +274,7 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 	defer silence.Stop()
 	pulse := b.pulse(s)
 	defer pulse.Stop()
-	deaf := false // a watch broke. The place in the queue is worth another one, once the store can be reached.
+	deaf := false // a watch broke, or a look failed. The place in the queue is worth another one, once the store can be reached.
 	for {
 		select {
 		case <-w.news:
@@ -301,6 +301,11 @@ func (w *waiter) follow(ctx context.Context, p place) (place, error) {
 			return place{}, errSessionLost
 		case <-silence.C:
 			now, err := w.look(ctx)
+			if err != nil && ctx.Err() == nil && !b.final(err) && !errors.Is(err, errRecordGone) {
+				deaf = true
+				silence.Reset(b.untilLook())
+				continue
+			}
 			if err != nil || deaf || now.first || now.ahead != p.ahead || now.second != p.second {
 				return now, err
 			}
@@ -368,7 +373,7 @@ func (w *waiter) heard(p place) (n departures, trouble error) {
 	return n, trouble
 }
 
-// final reports whether a watch that ended with err is not worth another try by this candidacy.
+// final reports whether a watch that ended with err, or a look that failed, is not worth another try by this candidacy.
 func (b *Backend) final(err error) bool {
 	err = b.classify(err)
 	return retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, rpctypes.ErrNoLeader)

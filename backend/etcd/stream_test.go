@@ -196,6 +196,47 @@ func TestCandidateKeepsItsPlaceAsTheStreamBreaks(t *testing.T) {
 	}
 }
 
+// Nor does it cost the place that the look of each TTL fails, as it does where it comes amid such a break: the session tells how
+// long a candidate may do without the store.
+func TestCandidateKeepsItsPlaceAsALookFails(t *testing.T) {
+	t.Parallel()
+	server := servers.StartEtcd(t)
+	operator := connect(t, []string{server.Endpoint()})
+	leader := trial.Win(t, open(t, operator, etcd.WithTTL(long)), "blind", "a")
+	r := new(reads)
+	b := open(t, connect(t, []string{server.Endpoint()}, r.intercept), etcd.WithTTL(6*time.Second))
+	waiting := trial.Candidate(t, t.Context(), b, "blind", "b")
+	path := records(t, operator, "blind/", 2)[1]
+	resp, err := operator.Get(trial.Within(t), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed, again := make(chan struct{}), make(chan struct{})
+	answer := func(_ context.Context, send func() error) error {
+		close(again)
+		return send()
+	}
+	fail := func(ctx context.Context, _ func() error) error {
+		r.next.Store(&answer)
+		close(failed)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	r.next.Store(&fail)
+	trial.Receive(t, "the look", failed)
+	trial.Receive(t, "another one", again)
+	if err := leader.Resign(trial.Within(t)); err != nil {
+		t.Fatal(err)
+	}
+	o := trial.Receive(t, "the win", waiting)
+	if o.Err != nil {
+		t.Fatal(o.Err)
+	}
+	if want := uint64(resp.Kvs[0].CreateRevision); o.Lease.Token() != want {
+		t.Errorf("won with token %d, and queued with %d", o.Lease.Token(), want)
+	}
+}
+
 // Who was stopped while it read is not told what comes of it.
 func TestStreamIsLeftWhileItReads(t *testing.T) {
 	t.Parallel()
