@@ -24,7 +24,7 @@
 //   - the record of a leader may be gone, or end sooner than its last renewal said, while that leader goes on
 //     by its own clock: two hold valid terms for up to a TTL. A former primary that is cut off from the rest
 //     goes on answering, and renewing, until it is told of the failover: then it is for a TTL after that, and
-//     22 s were measured with a TTL of 4 s;
+//     36 s were measured with a TTL of 4 s;
 //   - the counter may go back, and a token be given out twice, so that two hold it at once, and the resource
 //     cannot tell them apart.
 //
