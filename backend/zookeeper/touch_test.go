@@ -85,7 +85,7 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 	event := packet(append([]byte{0xff, 0xff, 0xff, 0xff}, make([]byte, 30)...)...)
 	for piece := 1; piece < 70; piece++ {
 		heard := make(counter)
-		session := &session{conn: new(zk.Conn), history: touches{tick: time.Nanosecond}, watches: map[subject][]*ear{{path: "/"}: {{who: heard}}}}
+		session := &session{b: &Backend{bound: maxRequest}, conn: new(zk.Conn), history: touches{tick: time.Nanosecond}, watches: map[subject][]*ear{{path: "/"}: {{who: heard}}}}
 		conn := &scripted{piece: piece}
 		w := &wire{Conn: conn, s: session, set: make(chan struct{})}
 		for range 3 { // the greeting, and two pings
@@ -125,7 +125,7 @@ func TestTheFirstAnswerWaitsForTheWatches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				session := &session{conn: new(zk.Conn), history: touches{tick: time.Nanosecond}, watched: c.watched}
+				session := &session{b: &Backend{bound: maxRequest}, conn: new(zk.Conn), history: touches{tick: time.Nanosecond}, watched: c.watched}
 				answer := packet(append([]byte{0, 0, 0, 1}, make([]byte, 100)...)...)
 				w := &wire{Conn: &scripted{piece: 200, in: answer}, s: session, set: make(chan struct{}), said: true, greeted: true}
 				start, took := time.Now(), make(chan time.Duration, 1)

@@ -21,8 +21,9 @@ const (
 	pingBytes = 4 + 8 // the length, the id and the operation
 	headBytes = 16    // of a packet: enough for an id, and for the timeout and the session in a greeting
 
-	// settingTakes is how long an answer on a new connection waits for the client to set its watches.
-	settingTakes = 100 * time.Millisecond
+	// settingTakes is how long an answer on a new connection waits for the client to set its watches, where a quarter of a
+	// request's bound is not less.
+	settingTakes = time.Second
 )
 
 // wire is one connection of a session. Read and Write each are called by one goroutine at a time.
@@ -93,11 +94,16 @@ func (w *wire) awaitSetting() {
 	if !w.s.mayWatch() {
 		return
 	}
-	enough := time.NewTimer(settingTakes) // it may have no watch any more
+	enough := time.NewTimer(min(settingTakes, w.s.b.bound/4)) // it may have no watch any more
 	defer enough.Stop()
 	select {
 	case <-w.set:
+		return
 	case <-enough.C:
+	}
+	select { // both may have come while this goroutine did not run
+	case <-w.set:
+	default:
 	}
 }
 
