@@ -2,7 +2,6 @@ package consul_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -41,8 +40,8 @@ func TestARefusedProofIsNoLoss(t *testing.T) {
 		refuse.Store(true)
 		err := do()
 		trial.MustPass(t, name, err)
-		if errors.Is(err, backend.ErrLost) || refuse.Load() {
-			t.Errorf("%s: %v", name, err)
+		if refuse.Load() {
+			t.Errorf("%s: nothing was refused", name)
 		}
 		if err := do(); err != nil {
 			t.Errorf("%s again: %v", name, err)

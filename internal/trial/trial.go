@@ -109,7 +109,7 @@ func Insist(t testing.TB, what string, do func() error) {
 			return
 		}
 		MustPass(t, what, err)
-		if errors.Is(err, backend.ErrLost) || ctx.Err() != nil || t.Failed() {
+		if ctx.Err() != nil || t.Failed() {
 			t.Fatalf("%s: %v", what, err)
 		}
 		<-time.After(10 * time.Millisecond)
