@@ -100,6 +100,14 @@ var zookeeperMutants = []mutant{
 		old: "if s.over || s.doomed {\n\t\treturn errSessionLost", new: "if s.over {\n\t\treturn errSessionLost",
 	},
 	{
+		name: "greetings that are ignored keep a session alive on which nothing is granted", dir: "backend/zookeeper", run: "TestASessionWhose", file: "backend/zookeeper/candidacy.go",
+		old: "if b.granted(s) <= 0 && s.unheard(b.bound/2) {", new: "if false {",
+	},
+	{
+		name: "a session whose greetings are ignored ends under a grant", dir: "backend/zookeeper", run: "TestASessionWhose", file: "backend/zookeeper/candidacy.go",
+		old: "if b.granted(s) <= 0 && s.unheard(b.bound/2) {", new: "if s.unheard(b.bound / 2) {\n\t\t\tb.end(s)",
+	},
+	{
 		name: "the token is the sequence number", like: "M6", dir: "backend/zookeeper", run: zooQueue, file: "backend/zookeeper/campaign.go",
 		old: "\tw.c.token = stat.Czxid\n", new: "\t_, _ = fmt.Sscanf(node[len(node)-numberLen:], \"%d\", &w.c.token)\n\tw.c.token++\n",
 	},
@@ -153,7 +161,7 @@ var zookeeperMutants = []mutant{
 	},
 	{
 		name: "a session is given up under a grant", dir: "backend/zookeeper", run: zooSession, file: "backend/zookeeper/candidacy.go",
-		old: "if left > 0 && !s.over {", new: "if left > 1000*s.ttl() && !s.over {",
+		old: "if left := b.granted(s); left > 0 && !s.over {", new: "if left > 1000*s.ttl() && !s.over {",
 	},
 	{
 		name: "the loss of the connection is the loss of the session", like: "M9", dir: "backend/zookeeper", run: zooSession, file: "backend/zookeeper/session.go",

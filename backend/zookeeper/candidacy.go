@@ -44,7 +44,8 @@ func (c *candidacy) lapsed(now backend.Instant) bool {
 }
 
 // give takes c off its session's members: it campaigns and leads no more, and its node counts as a
-// leftover, given up at since, until it is known to be gone. b.mu must be held.
+// leftover, given up at since, until it is known to be gone. If it was the last that anything was granted to, and nobody answers the
+// client's greetings, the session is ended: they may be all that keeps the node there. b.mu must be held.
 func (b *Backend) give(c *candidacy, since backend.Instant) {
 	if c.gone {
 		return
@@ -61,7 +62,22 @@ func (b *Backend) give(c *candidacy, since backend.Instant) {
 	if !s.expired && c.written {
 		s.leftovers[c] = struct{}{}
 		b.watchOver(s)
+		if b.granted(s) <= 0 && s.unheard(b.bound/2) {
+			s.doomed = true
+			b.giveUp(s)
+		}
 	}
+}
+
+// granted is how long what was granted on s lasts yet. b.mu must be held.
+func (b *Backend) granted(s *session) time.Duration {
+	left, now := time.Duration(0), backend.Now()
+	for c := range s.members {
+		if c.leads {
+			left = max(left, c.grant.TTL-now.Since(c.grant.Sent))
+		}
+	}
+	return left
 }
 
 // watchOver sets the timer of s to when its next term may lapse, or its leftovers are due to be tried again. The
@@ -102,7 +118,7 @@ func (b *Backend) patrol(ctx context.Context, s *session) {
 	}
 	b.mu.Unlock()
 	for _, c := range stale {
-		if err := b.remove(ctx, c); err != nil && (s.unheard() || backend.Now().Since(c.since) >= s.ttl()) {
+		if err := b.remove(ctx, c); err != nil && (s.unheard(0) || backend.Now().Since(c.since) >= s.ttl()) {
 			b.mu.Lock()
 			s.doomed = true
 			b.mu.Unlock()
@@ -124,13 +140,7 @@ func (b *Backend) giveUp(s *session) {
 	if b.current == s {
 		b.current = nil
 	}
-	left, now := time.Duration(0), backend.Now()
-	for c := range s.members {
-		if c.leads {
-			left = max(left, c.grant.TTL-now.Since(c.grant.Sent))
-		}
-	}
-	if left > 0 && !s.over {
+	if left := b.granted(s); left > 0 && !s.over {
 		s.guard.Reset(left)
 		return
 	}

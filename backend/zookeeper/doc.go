@@ -28,7 +28,9 @@
 // ended by Close; a Backend must be closed. It pings three times per TTL, for as long as it runs, so nothing
 // in the store ends for want of renewal alone: the Backend has a timer for that, and deletes the node of a term that nobody
 // has renewed for a TTL, and what an earlier candidacy has left behind. If it cannot within a TTL, it
-// gives the session up: nothing is renewed on it any more, and it ends when what was granted is over. When the session has expired, waiting candidates end with a passing error, and leaders with
+// gives the session up: nothing is renewed on it any more, and it ends when what was granted is over. Where a server
+// hears the client and the client not the server, its attempts to connect again are what keeps the session alive; so it ends at once when
+// the last term on it is over. When the session has expired, waiting candidates end with a passing error, and leaders with
 // ErrLost; the next Campaign makes another session with another client. Loss of the connection alone is no
 // loss: the client finds another server, and until then the term's deadline stands.
 //

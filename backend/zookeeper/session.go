@@ -55,6 +55,7 @@ type session struct {
 	cramped bool               // a request needs more room than there is
 	roomy   bool               // there is room for any
 	ignored bool               // the latest greeting was not answered, not yet at least
+	greets  backend.Instant    // since then, while greetings are ignored
 }
 
 // attend returns the session that is current, and makes one if there is none.
@@ -217,14 +218,17 @@ func (s *session) greeted(hello backend.Instant, timeout time.Duration, id int64
 func (s *session) greeting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ignored = true
+	if !s.ignored {
+		s.ignored, s.greets = true, backend.Now()
+	}
 }
 
-// unheard reports whether the client greets without being answered: a greeting that arrives keeps the session alive all the same.
-func (s *session) unheard() bool {
+// unheard reports whether the client has greeted for that long without being answered: a greeting that arrives keeps the session
+// alive all the same.
+func (s *session) unheard(long time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ignored
+	return s.ignored && backend.Now().Since(s.greets) >= long
 }
 
 // touch notes that something sent then has been answered by now.

@@ -94,7 +94,7 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 		for _, id := range []byte{1, 2} { // what sets watches anew
 			_, _ = w.Write([]byte{0, 0, 0, 8, 0, 0, 0, id, 0, 0, 0, 101})
 		}
-		if !session.unheard() {
+		if !session.unheard(0) {
 			t.Fatal("a greeting that was not answered is not noticed")
 		}
 		for _, in := range [][]byte{greeting, answer, event, packet(), pong} {
@@ -103,7 +103,7 @@ func TestTheWireIsReadInAnyPieces(t *testing.T) {
 		for len(conn.in) > 0 {
 			_, _ = w.Read(make([]byte, 64))
 		}
-		if session.unheard() || session.identity() != 7 || session.ttl() != 4096*time.Millisecond || len(w.pings) != 1 || len(session.history.young) != 1 {
+		if session.unheard(0) || session.identity() != 7 || session.ttl() != 4096*time.Millisecond || len(w.pings) != 1 || len(session.history.young) != 1 {
 			t.Fatalf("in pieces of %d: session %d of %v, %d pings are open, %d were answered; want session 7 of 4.096s, 1 and 1",
 				piece, session.identity(), session.ttl(), len(w.pings), len(session.history.young))
 		}

@@ -51,10 +51,10 @@ func Run(t *testing.T, h Harness) {
 	plays := map[string]func(*scene){
 		"the leader is killed":                             leaderKilled,
 		"the leader is stopped for three TTLs":             leaderStopped,
-		"the network is cut both ways":                     cut((*servers.Proxy).Cut),
-		"the network is cut for what the leader sends":     cut((*servers.Proxy).CutUp),
-		"the network is cut for what the leader hears":     cut((*servers.Proxy).CutDown),
-		"the connection is refused":                        cut((*servers.Proxy).Refuse),
+		"the network is cut both ways":                     cut((*servers.Proxy).Cut, 0),
+		"the network is cut for what the leader sends":     cut((*servers.Proxy).CutUp, 0),
+		"the network is cut for what the leader hears":     cut((*servers.Proxy).CutDown, h.TTL), // the store hears from it until its term is over
+		"the connection is refused":                        cut((*servers.Proxy).Refuse, 0),
 		"the server is killed and restarted":               serverKilled,
 		"the server hangs":                                 serverHangs,
 		"an operator deletes the leader's record":          operator(h.Delete, 0),

@@ -67,8 +67,8 @@ func (s *scene) wrote(who string, token uint64) bool {
 	return false
 }
 
-// cut separates the leader from the store, and nobody else.
-func cut(how func(*servers.Proxy)) func(*scene) {
+// cut separates the leader from the store, and nobody else. The store may hear from it for a while yet.
+func cut(how func(*servers.Proxy), heard time.Duration) func(*scene) {
 	return func(s *scene) {
 		proxy := servers.StartProxy(s.T, s.server.Endpoint())
 		a, b, old := s.pair(proxy.Addr())
@@ -88,7 +88,7 @@ func cut(how func(*servers.Proxy)) func(*scene) {
 		if lag >= 0 {
 			s.Errorf("two valid terms for %v", lag)
 		}
-		s.inTime(at.Sub(began))
+		s.inTime(at.Sub(began) - heard)
 		proxy.Heal()
 		a.Await("campaigning leader=b")
 		s.await("a in the queue again", func() bool { return len(s.h.Records(s.T, s.server, key)) == 2 })
