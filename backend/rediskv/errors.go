@@ -1,7 +1,6 @@
 package rediskv
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -18,13 +18,7 @@ import (
 var ErrDataLost = errors.New("the store lost writes")
 
 // errNoAnswer replaces the bare "i/o timeout" of a request that ran into our own bound, which is a deadline that was exceeded.
-var errNoAnswer error = unanswered{}
-
-type unanswered struct{}
-
-func (unanswered) Error() string { return "redis did not answer" }
-
-func (unanswered) Is(target error) bool { return target == context.DeadlineExceeded }
+var errNoAnswer error = calls.Unanswered("redis did not answer")
 
 // errSilent says that the connection for events went dead without a word.
 var errSilent = errors.New("the connection for events does not answer")

@@ -1,13 +1,13 @@
 package zookeeper
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/go-zookeeper/zk"
 
 	"github.com/hustings-go/hustings/backend"
+	"github.com/hustings-go/hustings/backend/internal/calls"
 	"github.com/hustings-go/hustings/retry"
 )
 
@@ -20,18 +20,12 @@ var (
 	errNodeGone = errors.New("the candidate's node is gone: its session ended, or somebody deleted it")
 
 	// errNoAnswer is the error of a request that ran into our own bound, which is a deadline that was exceeded.
-	errNoAnswer error = unanswered{}
+	errNoAnswer error = calls.Unanswered("no server answered")
 
 	// errWornOut says that what a write proves is too little: before it, nothing was heard from the server
 	// for too long. It passes: with every answer that comes, the next write proves more.
 	errWornOut = errors.New("the session was silent for too long")
 )
-
-type unanswered struct{}
-
-func (unanswered) Error() string { return "no server answered" }
-
-func (unanswered) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // wrap names the operation and the key in an error, and marks it for the election. Messages of the client
 // name servers and causes, never credentials.

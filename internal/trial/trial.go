@@ -103,14 +103,17 @@ func Candidate(t testing.TB, ctx context.Context, b backend.Backend, key, value 
 // connect again.
 func Insist(t testing.TB, what string, do func() error) {
 	t.Helper()
-	for ctx := Within(t); ; {
+	if err := insist(Within(t), do); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// insist is Insist until ctx ends, for a goroutine of a test.
+func insist(ctx context.Context, do func() error) error {
+	for {
 		err := do()
-		if err == nil {
-			return
-		}
-		MustPass(t, what, err)
-		if ctx.Err() != nil || t.Failed() {
-			t.Fatalf("%s: %v", what, err)
+		if err == nil || !passes(err) || ctx.Err() != nil {
+			return err
 		}
 		<-time.After(10 * time.Millisecond)
 	}
@@ -120,10 +123,14 @@ func Insist(t testing.TB, what string, do func() error) {
 // term is lost is none: it ends the term.
 func MustPass(t testing.TB, what string, err error) {
 	t.Helper()
-	if err == nil || retry.IsPermanent(err) || errors.Is(err, backend.ErrDenied) || errors.Is(err, backend.ErrClosed) ||
-		errors.Is(err, backend.ErrBusy) || errors.Is(err, backend.ErrLost) {
+	if !passes(err) {
 		t.Errorf("%s: %v, want a passing error", what, err)
 	}
+}
+
+func passes(err error) bool {
+	return err != nil && !retry.IsPermanent(err) && !errors.Is(err, backend.ErrDenied) && !errors.Is(err, backend.ErrClosed) &&
+		!errors.Is(err, backend.ErrBusy) && !errors.Is(err, backend.ErrLost)
 }
 
 // MustBe fails the test unless err wraps target.
@@ -156,17 +163,9 @@ func KeepAll(t testing.TB, leases []backend.Lease) {
 	var all sync.WaitGroup
 	for i, l := range leases {
 		all.Go(func() {
-			for ctx := Within(t); ; {
-				_, err := l.Renew(ctx)
-				if err == nil {
-					return
-				}
-				if errors.Is(err, backend.ErrLost) || retry.IsPermanent(err) || ctx.Err() != nil {
-					t.Errorf("Renew of term %d: %v", i, err)
-					return
-				}
-				t.Logf("Renew of term %d, which is repeated: %v", i, err)
-				<-time.After(10 * time.Millisecond)
+			ctx := Within(t)
+			if err := insist(ctx, func() error { _, err := l.Renew(ctx); return err }); err != nil {
+				t.Errorf("Renew of term %d: %v", i, err)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package calls_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +103,13 @@ func TestEndedTellsTheCallersOwnEnd(t *testing.T) {
 	cancel()
 	if err := calls.Ended(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, backend.ErrClosed) {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestUnansweredIsADeadline(t *testing.T) {
+	err := fmt.Errorf("%w within %v", calls.Unanswered("nobody answered"), time.Second)
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || err.Error() != "nobody answered within 1s" {
+		t.Errorf("%v", err)
 	}
 }
 
