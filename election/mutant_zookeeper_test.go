@@ -101,11 +101,15 @@ var zookeeperMutants = []mutant{
 	},
 	{
 		name: "greetings that are ignored keep a session alive on which nothing is granted", dir: "backend/zookeeper", run: "TestASessionWhose", file: "backend/zookeeper/candidacy.go",
-		old: "if b.granted(s) <= 0 && s.unheard(b.bound/2) {", new: "if false {",
+		old: "if c.leads && b.granted(s) <= 0 && s.unheard(b.bound/2) {", new: "if false {",
 	},
 	{
 		name: "a session whose greetings are ignored ends under a grant", dir: "backend/zookeeper", run: "TestASessionWhose", file: "backend/zookeeper/candidacy.go",
-		old: "if b.granted(s) <= 0 && s.unheard(b.bound/2) {", new: "if s.unheard(b.bound / 2) {\n\t\t\tb.end(s)",
+		old: "if c.leads && b.granted(s) <= 0 && s.unheard(b.bound/2) {", new: "if c.leads && s.unheard(b.bound / 2) {\n\t\t\tb.end(s)",
+	},
+	{
+		name: "greetings that are ignored end a session for who stops waiting", dir: "backend/zookeeper", run: "TestASessionWhose", file: "backend/zookeeper/candidacy.go",
+		old: "if c.leads && b.granted(s) <= 0 && s.unheard(b.bound/2) {", new: "if b.granted(s) <= 0 && s.unheard(b.bound/2) {",
 	},
 	{
 		name: "the token is the sequence number", like: "M6", dir: "backend/zookeeper", run: zooQueue, file: "backend/zookeeper/campaign.go",

@@ -44,8 +44,8 @@ func (c *candidacy) lapsed(now backend.Instant) bool {
 }
 
 // give takes c off its session's members: it campaigns and leads no more, and its node counts as a
-// leftover, given up at since, until it is known to be gone. If it was the last that anything was granted to, and nobody answers the
-// client's greetings, the session is ended: they may be all that keeps the node there. b.mu must be held.
+// leftover, given up at since, until it is known to be gone. If c was the last term that was granted anything, and nobody answers the
+// client's greetings, the session is ended: they may be all that keeps the key taken. b.mu must be held.
 func (b *Backend) give(c *candidacy, since backend.Instant) {
 	if c.gone {
 		return
@@ -62,7 +62,7 @@ func (b *Backend) give(c *candidacy, since backend.Instant) {
 	if !s.expired && c.written {
 		s.leftovers[c] = struct{}{}
 		b.watchOver(s)
-		if b.granted(s) <= 0 && s.unheard(b.bound/2) {
+		if c.leads && b.granted(s) <= 0 && s.unheard(b.bound/2) {
 			s.doomed = true
 			b.giveUp(s)
 		}

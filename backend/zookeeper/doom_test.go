@@ -50,23 +50,14 @@ func TestASessionIsNotGivenUpUnderAGrant(t *testing.T) {
 // A client whose greetings arrive while their answers do not keeps its session alive by them. It stops when nothing is granted there
 // any more, and no sooner.
 func TestASessionWhoseGreetingsAreIgnoredEndsWithTheLastTerm(t *testing.T) {
-	const ttl, session = 6 * time.Second, 20 // where its id is in a greeting
 	server := servers.StartZooKeeper(t)
 	proxy := servers.StartProxy(t, server.Endpoint())
-	greetings := make(chan uint64, 1000)
-	tap := &wiretap{greets: func(p []byte) { greetings <- binary.BigEndian.Uint64(p[session:]) }}
-	b := open(t, []string{proxy.Addr()}, zookeeper.WithTTL(ttl), zookeeper.WithDialer(tap.dial))
+	b, greetings, _ := greeter(t, proxy)
 	first, last := win(t, b, "ignored/first", "x"), win(t, b, "ignored/last", "x")
 	operator := connect(t, server.Endpoint())
 	record := queued(t, operator, "ignored/last", 1)[0]
-	_, stat, err := operator.Exists(record)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := func() {
-		for trial.Receive(t, "a greeting", greetings) != uint64(stat.EphemeralOwner) {
-		}
-	}
+	owner := ownerOf(t, operator, record)
+	again := func() { greeted(t, greetings, owner) }
 	brief := func(resign func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
@@ -94,8 +85,60 @@ func TestASessionWhoseGreetingsAreIgnoredEndsWithTheLastTerm(t *testing.T) {
 	}
 	servers.Await(t, "the end of the session", gone(operator, record))
 	for len(greetings) > 0 {
-		if id := <-greetings; id == uint64(stat.EphemeralOwner) {
+		if id := <-greetings; id == owner {
 			t.Error("the client greets for a session on which nothing is granted")
 		}
 	}
+}
+
+// Others wait on the session, and would lose their places.
+func TestASessionWhoseGreetingsAreIgnoredOutlivesWhoStopsWaiting(t *testing.T) {
+	server := servers.StartZooKeeper(t)
+	proxy := servers.StartProxy(t, server.Endpoint())
+	leading := open(t, []string{server.Endpoint()})
+	win(t, leading, "waiting/one", "x")
+	win(t, leading, "waiting/two", "x")
+	b, greetings, tap := greeter(t, proxy)
+	ctx, cancel := context.WithCancel(t.Context())
+	one := campaign(t, ctx, b, "waiting/one", "y")
+	campaign(t, t.Context(), b, "waiting/two", "y")
+	operator := connect(t, server.Endpoint())
+	queued(t, operator, "waiting/one", 2)
+	owner := ownerOf(t, operator, queued(t, operator, "waiting/two", 2)[1])
+
+	proxy.CutDown()
+	tap.drop()
+	greeted(t, greetings, owner)
+	greeted(t, greetings, owner) // the one before was not answered in time
+	cancel()
+	trial.Receive(t, "the end of Campaign", one)
+	for len(greetings) > 0 {
+		<-greetings
+	}
+	greeted(t, greetings, owner)
+}
+
+// greeter opens a Backend behind a proxy that tells the session of each greeting before it is sent.
+func greeter(t *testing.T, proxy *servers.Proxy) (*zookeeper.Backend, <-chan uint64, *wiretap) {
+	const ttl, session = 6 * time.Second, 20 // where its id is in a greeting
+	greetings := make(chan uint64, 1000)
+	tap := &wiretap{greets: func(p []byte) { greetings <- binary.BigEndian.Uint64(p[session:]) }}
+	return open(t, []string{proxy.Addr()}, zookeeper.WithTTL(ttl), zookeeper.WithDialer(tap.dial)), greetings, tap
+}
+
+// greeted waits for the next greeting of a session.
+func greeted(t *testing.T, greetings <-chan uint64, session uint64) {
+	t.Helper()
+	for trial.Receive(t, "a greeting", greetings) != session {
+	}
+}
+
+// ownerOf is the session that a node goes with.
+func ownerOf(t *testing.T, conn *zk.Conn, path string) uint64 {
+	t.Helper()
+	_, stat, err := conn.Exists(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint64(stat.EphemeralOwner)
 }
