@@ -176,25 +176,12 @@ func TestCandidateKeepsItsPlaceAsTheStreamBreaks(t *testing.T) {
 	counter.watched(t, 1)
 	losses, _ := await(t, mine)
 	counter.watched(t, 1)
-	path := records(t, operator, "place/", 3)[2]
-	resp, err := operator.Get(trial.Within(t), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	queued := tokenOf(t, operator, records(t, operator, "place/", 3)[2])
 	proxy.Refuse()
 	trial.MustPass(t, "what is told", trial.Receive(t, "the end of the stream", losses.all))
 	proxy.Heal()
 	counter.watched(t, 1) // again, without another candidacy
-	if err := leader.Resign(trial.Within(t)); err != nil {
-		t.Fatal(err)
-	}
-	o := trial.Receive(t, "the win", waiting)
-	if o.Err != nil {
-		t.Fatal(o.Err)
-	}
-	if want := uint64(resp.Kvs[0].CreateRevision); o.Lease.Token() != want {
-		t.Errorf("won with token %d, and queued with %d", o.Lease.Token(), want)
-	}
+	winsInItsPlace(t, leader, waiting, queued)
 }
 
 // Nor does it cost the place that the look of each TTL fails, as it does where it comes amid such a break: the session tells how
@@ -207,11 +194,7 @@ func TestCandidateKeepsItsPlaceAsALookFails(t *testing.T) {
 	r := new(reads)
 	b := open(t, connect(t, []string{server.Endpoint()}, r.intercept), etcd.WithTTL(6*time.Second))
 	waiting := trial.Candidate(t, t.Context(), b, "blind", "b")
-	path := records(t, operator, "blind/", 2)[1]
-	resp, err := operator.Get(trial.Within(t), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	queued := tokenOf(t, operator, records(t, operator, "blind/", 2)[1])
 	failed, again := make(chan struct{}), make(chan struct{})
 	answer := func(_ context.Context, send func() error) error {
 		close(again)
@@ -226,6 +209,22 @@ func TestCandidateKeepsItsPlaceAsALookFails(t *testing.T) {
 	r.next.Store(&fail)
 	trial.Receive(t, "the look", failed)
 	trial.Receive(t, "another one", again)
+	winsInItsPlace(t, leader, waiting, queued)
+}
+
+// tokenOf is the token that the candidate with that record leads with.
+func tokenOf(t *testing.T, operator *clientv3.Client, record string) uint64 {
+	t.Helper()
+	resp, err := operator.Get(trial.Within(t), record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint64(resp.Kvs[0].CreateRevision)
+}
+
+// winsInItsPlace has the leader resign, and who waits must win with the record that it queued with.
+func winsInItsPlace(t *testing.T, leader backend.Lease, waiting <-chan trial.Outcome, queued uint64) {
+	t.Helper()
 	if err := leader.Resign(trial.Within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -233,8 +232,8 @@ func TestCandidateKeepsItsPlaceAsALookFails(t *testing.T) {
 	if o.Err != nil {
 		t.Fatal(o.Err)
 	}
-	if want := uint64(resp.Kvs[0].CreateRevision); o.Lease.Token() != want {
-		t.Errorf("won with token %d, and queued with %d", o.Lease.Token(), want)
+	if o.Lease.Token() != queued {
+		t.Errorf("won with token %d, and queued with %d", o.Lease.Token(), queued)
 	}
 }
 

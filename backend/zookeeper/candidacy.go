@@ -64,7 +64,7 @@ func (b *Backend) give(c *candidacy, since backend.Instant) {
 		b.watchOver(s)
 		if c.leads && b.granted(s) <= 0 && s.unheard(b.bound/2) {
 			s.doomed = true
-			b.giveUp(s)
+			b.end(s)
 		}
 	}
 }

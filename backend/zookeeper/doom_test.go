@@ -2,7 +2,6 @@ package zookeeper_test
 
 import (
 	"context"
-	"encoding/binary"
 	"testing"
 	"time"
 
@@ -120,10 +119,9 @@ func TestASessionWhoseGreetingsAreIgnoredOutlivesWhoStopsWaiting(t *testing.T) {
 
 // greeter opens a Backend behind a proxy that tells the session of each greeting before it is sent.
 func greeter(t *testing.T, proxy *servers.Proxy) (*zookeeper.Backend, <-chan uint64, *wiretap) {
-	const ttl, session = 6 * time.Second, 20 // where its id is in a greeting
 	greetings := make(chan uint64, 1000)
-	tap := &wiretap{greets: func(p []byte) { greetings <- binary.BigEndian.Uint64(p[session:]) }}
-	return open(t, []string{proxy.Addr()}, zookeeper.WithTTL(ttl), zookeeper.WithDialer(tap.dial)), greetings, tap
+	tap := &wiretap{greets: func(session uint64) { greetings <- session }}
+	return open(t, []string{proxy.Addr()}, zookeeper.WithTTL(6*time.Second), zookeeper.WithDialer(tap.dial)), greetings, tap
 }
 
 // greeted waits for the next greeting of a session.

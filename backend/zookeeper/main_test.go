@@ -73,14 +73,14 @@ func connect(t testing.TB, endpoint string) *zk.Conn {
 // wiretap is a dialer that counts packets and can let a client die.
 type wiretap struct {
 	packets  *atomic.Int64
-	watches  chan struct{}  // one element for each request that sets a watch on a node, once the client took its answer, if not nil
-	sessions atomic.Int64   // how many were asked for
-	before   func(op int32) // called before a packet is sent, if not nil
-	greets   func(p []byte) // given each greeting before it is sent, if not nil
-	sees     func(p []byte) // given each packet before it is sent, if not nil
-	after    func(op int32) // called when it was, if not nil
-	deaf     atomic.Bool    // what answers a packet that is sent is lost, and the connection with it
-	mute     *atomic.Bool   // if not nil: the server's events are lost while it is true
+	watches  chan struct{}        // one element for each request that sets a watch on a node, once the client took its answer, if not nil
+	sessions atomic.Int64         // how many were asked for
+	before   func(op int32)       // called before a packet is sent, if not nil
+	greets   func(session uint64) // called before a greeting is sent, if not nil
+	sees     func(p []byte)       // given each packet before it is sent, if not nil
+	after    func(op int32)       // called when it was, if not nil
+	deaf     atomic.Bool          // what answers a packet that is sent is lost, and the connection with it
+	mute     *atomic.Bool         // if not nil: the server's events are lost while it is true
 
 	mu    sync.Mutex
 	dead  bool
@@ -103,11 +103,14 @@ func (c *tapped) Write(p []byte) (int, error) {
 		c.tap.packets.Add(1)
 	}
 	const session = 20 // where its id is in a greeting; 0 asks for a new one
-	if !c.greeted && binary.BigEndian.Uint64(p[session:]) == 0 {
-		c.tap.sessions.Add(1)
-	}
-	if !c.greeted && c.tap.greets != nil {
-		c.tap.greets(p)
+	if !c.greeted {
+		id := binary.BigEndian.Uint64(p[session:])
+		if id == 0 {
+			c.tap.sessions.Add(1)
+		}
+		if c.tap.greets != nil {
+			c.tap.greets(id)
+		}
 	}
 	op := int32(0)
 	if c.greeted && len(p) >= 12 {
